@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format soak setup apt clean
+
+help:            ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+demo: setup      ## receive eight synthetic studies and real files, ask, print the answers
+	$(BIN)/medr1-pacs demo --data-dir ./demo-data
+
+test: setup apt  ## every test, with private PostgreSQL and Redis servers
+	$(BIN)/python -m pytest -m "not soak and not gpu"
+
+soak: setup apt  ## the long acceptance sizes
+	$(BIN)/python -m pytest -m soak
+
+check: setup     ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup    ## rewrite the code in our format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(VENV)/.installed  ## .venv with the pinned packages
+
+# An interrupted installation leaves no stamp, so the next call repeats it.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[worker,dev]"
+	touch $@
+
+# What the tests need besides Python: servers and a DICOM peer, started privately on free ports.
+apt:
+	@sh tests/install_servers.sh
+
+clean:           ## remove what make made
+	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

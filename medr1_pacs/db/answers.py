@@ -1,0 +1,145 @@
+"""Answers as they leave the database: one flat mapping each, with everything that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.tables import (
+    Answer,
+    Checkpoint,
+    Generation,
+    Instance,
+    Prompt,
+    Question,
+    ReferenceStandard,
+    Rendering,
+    Selection,
+    Series,
+    Study,
+    StudyVersion,
+)
+from medr1_pacs.errors import AnswerNotFound
+
+
+def iterate_answers(
+    session: Session, *, study_instance_uid: str | None = None, answer_id: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield answers in the order they were given, streaming."""
+    statement = _wide()
+    if study_instance_uid is not None:
+        statement = statement.where(Study.study_instance_uid == study_instance_uid)
+    if answer_id is not None:
+        statement = statement.where(Answer.id == answer_id)
+    rows = session.execute(statement.order_by(Answer.id).execution_options(yield_per=500))
+    for row in rows:
+        yield _flat(row)
+
+
+def get_answer(session: Session, answer_id: int) -> dict[str, Any]:
+    """Return one answer.
+
+    Raises
+    ------
+    AnswerNotFound
+        There is none with this id.
+    """
+    for answer in iterate_answers(session, answer_id=answer_id):
+        return answer
+    raise AnswerNotFound(
+        f"there is no answer {answer_id}; `medr1-pacs answers` lists those there are"
+    )
+
+
+def _wide() -> Any:
+    # The latest version of the study in which this picture was selected for this question.
+    study_version = (
+        select(func.max(StudyVersion.version))
+        .join(Selection, Selection.study_version_id == StudyVersion.id)
+        .where(
+            Selection.rendering_id == Prompt.rendering_id,
+            Selection.question_id == Prompt.question_id,
+        )
+        .scalar_subquery()
+        .label("study_version")
+    )
+    truth = (
+        select(ReferenceStandard.truth)
+        .where(
+            ReferenceStandard.instance_id == Instance.id,
+            ReferenceStandard.question_id == Question.id,
+        )
+        .order_by(ReferenceStandard.version.desc(), ReferenceStandard.id.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label("truth")
+    )
+    return (
+        select(
+            Answer, Generation, Prompt, Question, Rendering, Instance, Series, Study, Checkpoint,
+            study_version, truth,
+        )
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Question, Prompt.question_id == Question.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .join(Study, Series.study_id == Study.id)
+        .join(Checkpoint, Generation.checkpoint_id == Checkpoint.id)
+    )  # fmt: skip
+
+
+def _flat(row: Any) -> dict[str, Any]:
+    answer, generation, prompt = row.Answer, row.Generation, row.Prompt
+    checkpoint, rendering = row.Checkpoint, row.Rendering
+    return {
+        "answer_id": answer.id,
+        "kind": prompt.kind.value,
+        "run": generation.run,
+        "is_demo": checkpoint.is_demo,
+        "is_current": row.study_version == row.Study.version,
+        "study_version": row.study_version,
+        "study_instance_uid": row.Study.study_instance_uid,
+        "series_instance_uid": row.Series.series_instance_uid,
+        "sop_instance_uid": row.Instance.sop_instance_uid,
+        "frame_number": rendering.frame_number,
+        "modality": row.Series.route_modality,
+        "coverage": prompt.coverage.value,
+        "window_center": rendering.window_center,
+        "window_width": rendering.window_width,
+        "window_source": rendering.window_source,
+        "png_sha256": rendering.png_sha256,
+        "question_id": row.Question.question_id,
+        "question_version": row.Question.version,
+        "question_sha256": row.Question.question_sha256,
+        "task": row.Question.task,
+        "options": prompt.options,
+        "option_order": prompt.option_order,
+        "prompt_text": prompt.prompt_text,
+        "chat_text": generation.chat_text,
+        "requested_checkpoint": prompt.requested_checkpoint,
+        "checkpoint": checkpoint.name,
+        "checkpoint_revision": checkpoint.revision,
+        "checkpoint_sha256": checkpoint.sha256,
+        "engine": generation.engine,
+        "versions": generation.versions,
+        "dtype": generation.dtype,
+        "attention": generation.attention,
+        "decoding": prompt.decoding,
+        "raw_output": generation.raw_output,
+        "finish_reason": generation.finish_reason,
+        "prompt_tokens": generation.prompt_tokens,
+        "completion_tokens": generation.completion_tokens,
+        "reasoning": answer.reasoning,
+        "choice": answer.choice,
+        "choice_text": answer.choice_text,
+        "parse_status": answer.parse_status.value,
+        "truth": row.truth,
+        "is_correct": None if row.truth is None else answer.choice_text == row.truth,
+        "seconds": generation.seconds,
+        "answered_at": answer.answered_at.isoformat(),
+    }

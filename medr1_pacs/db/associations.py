@@ -1,0 +1,62 @@
+"""Associations: opened, kept alive, closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from medr1_pacs.completion import OpenAssociation
+from medr1_pacs.db.tables import Association, Instance, Series
+from medr1_pacs.records import AssociationRecord
+
+
+def record_associations(
+    session: Session, associations: Iterable[AssociationRecord], now: datetime
+) -> None:
+    """Insert or update what the listener knows; an open association's heartbeat becomes `now`."""
+    for record in associations:
+        row = session.scalar(select(Association).where(Association.token == record.token))
+        if row is None:
+            row = Association(
+                token=record.token,
+                calling_ae_title=record.calling_ae_title,
+                called_ae_title=record.called_ae_title,
+                peer_address=record.peer_address,
+                opened_at=record.opened_at,
+            )
+            session.add(row)
+        row.heartbeat_at = now
+        row.closed_at = record.closed_at
+        row.ending = record.ending
+        row.instances = record.instances
+
+
+def close_orphans(session: Session, before: datetime, now: datetime) -> None:
+    """Close the associations of a listener that is gone: their heartbeat stopped before `before`."""
+    session.execute(
+        update(Association)
+        .where(Association.closed_at.is_(None), Association.heartbeat_at < before)
+        .values(closed_at=now, ending="lost")
+    )
+
+
+def list_open_associations(session: Session) -> list[OpenAssociation]:
+    """For each association that is open and has sent something: what its latest instance is of."""
+    open_rows = session.execute(
+        select(Association.token, Association.heartbeat_at).where(Association.closed_at.is_(None))
+    )
+    found = []
+    for token, heartbeat_at in open_rows:
+        study_id = session.scalar(
+            select(Series.study_id)
+            .join(Instance, Instance.series_id == Series.id)
+            .where(Instance.association_token == token)
+            .order_by(Instance.received_at.desc())
+            .limit(1)
+        )
+        if study_id is not None:
+            found.append(OpenAssociation(study_id, heartbeat_at))
+    return found

@@ -1,0 +1,235 @@
+"""Instances: rows for what was received, and the study, series and patient they belong to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.tables import (
+    Instance,
+    Patient,
+    Project,
+    ProjectStudy,
+    QuarantinedInstance,
+    Series,
+    Study,
+)
+from medr1_pacs.projects import ProjectRules
+from medr1_pacs.records import IndexedInstance, RejectedInstance, StudyState
+
+
+class Recorded(StrEnum):
+    """What recording an instance came to."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"  #: identical bytes and syntax have a row under another name
+    SAME = "same"  #: this very file has its row already
+
+
+def record_instance(
+    session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime
+) -> Recorded:
+    """Make the rows of one instance; a second time changes nothing.
+
+    An instance that is new to a study which was already complete raises the study's version.
+    """
+    same = session.scalar(
+        select(Instance).where(
+            Instance.sop_instance_uid == item.sop_instance_uid,
+            Instance.sha256 == item.sha256,
+            Instance.transfer_syntax_uid == item.transfer_syntax_uid,
+        )
+    )
+    if same is not None:
+        is_this_file = same.stored_name == item.stored_name
+        return Recorded.SAME if is_this_file else Recorded.DUPLICATE
+    study = _study(session, item, rules, now)
+    series = _series(session, study, item)
+    if study.state is not StudyState.RECEIVING:
+        _reopen(session, study)
+    study.last_received_at = max(study.last_received_at, item.received_at)
+    session.execute(
+        update(Instance)
+        .where(
+            Instance.sop_instance_uid == item.sop_instance_uid, Instance.superseded_at.is_(None)
+        )
+        .values(superseded_at=now)
+    )
+    instance = Instance(
+        series_id=series.id,
+        sop_instance_uid=item.sop_instance_uid,
+        sop_class_uid=item.sop_class_uid,
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        sha256=item.sha256,
+        size_bytes=item.size_bytes,
+        number_of_frames=item.number_of_frames,
+        attributes=dict(item.attributes),
+        stored_name=item.stored_name,
+        association_token=item.association_token,
+        calling_ae_title=item.calling_ae_title,
+        called_ae_title=item.called_ae_title,
+        study_version=study.version,
+        received_at=item.received_at,
+        indexed_at=now,
+    )
+    session.add(instance)
+    session.flush()
+    add_event(
+        session,
+        "instance.stored",
+        "instance",
+        instance.id,
+        new={"sha256": item.sha256, "study_version": study.version},
+    )
+    return Recorded.NEW
+
+
+def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> None:
+    """Make the row of an instance in quarantine; a second time changes nothing."""
+    known = session.scalar(
+        select(QuarantinedInstance.id).where(QuarantinedInstance.stored_name == item.stored_name)
+    )
+    if known is not None:
+        return
+    row = QuarantinedInstance(
+        stored_name=item.stored_name,
+        sop_instance_uid=item.sop_instance_uid,
+        sop_class_uid=item.sop_class_uid,
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        sha256=item.sha256,
+        calling_ae_title=item.calling_ae_title,
+        called_ae_title=item.called_ae_title,
+        reason=item.reason,
+        detail=item.detail,
+        received_at=item.received_at,
+        quarantined_at=now,
+    )
+    session.add(row)
+    session.flush()
+    add_event(session, "instance.quarantined", "quarantined_instance", row.id, reason=item.reason)
+
+
+def has_row(session: Session, stored_name: str) -> bool:
+    """Whether a stored file has its row."""
+    found = session.scalar(select(Instance.id).where(Instance.stored_name == stored_name))
+    return found is not None
+
+
+def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime) -> Study:
+    study = session.scalar(
+        select(Study).where(Study.study_instance_uid == item.study_instance_uid)
+    )
+    if study is None:
+        study = Study(
+            study_instance_uid=item.study_instance_uid,
+            patient_id=_patient(session, item, now).id,
+            state=StudyState.RECEIVING,
+            version=1,
+            age_years=item.age_years,
+            study_date=item.study_date,
+            created_at=now,
+            last_received_at=item.received_at,
+        )
+        session.add(study)
+        session.flush()
+        add_event(session, "study.created", "study", study.id, new={"state": study.state})
+    # Every instance may bring a project: two senders of one study may serve two projects.
+    _add_to_projects(session, study, item, rules, now)
+    return study
+
+
+def _patient(session: Session, item: IndexedInstance, now: datetime) -> Patient:
+    key = item.identity.patient_key
+    patient = session.scalar(select(Patient).where(Patient.patient_key == key))
+    if patient is None:
+        patient = Patient(patient_key=key, sex=item.sex, created_at=now)
+        session.add(patient)
+        session.flush()
+    return patient
+
+
+def _add_to_projects(
+    session: Session, study: Study, item: IndexedInstance, rules: ProjectRules, now: datetime
+) -> None:
+    arrival = {
+        "called_ae_title": item.called_ae_title,
+        "calling_ae_title": item.calling_ae_title,
+        "modality": str(item.attributes.get("Modality", "")),
+    }
+    declared = {project.name: project for project in rules.projects}
+    for name, rule in rules.match(arrival).items():
+        project = session.scalar(select(Project).where(Project.name == name))
+        if project is None:
+            project = Project(
+                name=name,
+                title=declared[name].title,
+                approval_number=declared[name].approval_number,
+                purpose=declared[name].purpose,
+                created_at=now,
+            )
+            session.add(project)
+            session.flush()
+        known = session.scalar(
+            select(ProjectStudy.id).where(
+                ProjectStudy.project_id == project.id, ProjectStudy.study_id == study.id
+            )
+        )
+        if known is None:
+            session.add(
+                ProjectStudy(project_id=project.id, study_id=study.id, rule=rule, added_at=now)
+            )
+            session.flush()
+            add_event(
+                session, "study.project_added", "study", study.id, new={"project": name}, reason=rule
+            )
+
+
+def _series(session: Session, study: Study, item: IndexedInstance) -> Series:
+    series = session.scalar(
+        select(Series).where(
+            Series.study_id == study.id, Series.series_instance_uid == item.series_instance_uid
+        )
+    )
+    if series is None:
+        attributes = item.attributes
+        series = Series(
+            study_id=study.id,
+            series_instance_uid=item.series_instance_uid,
+            modality=_text(attributes.get("Modality"), 16),
+            manufacturer=_text(attributes.get("Manufacturer"), 64),
+            manufacturer_model_name=_text(attributes.get("ManufacturerModelName"), 64),
+            kvp=_number(attributes.get("KVP")),
+            slice_thickness_mm=_number(attributes.get("SliceThickness")),
+        )
+        session.add(series)
+        session.flush()
+    return series
+
+
+def _reopen(session: Session, study: Study) -> None:
+    old = {"state": study.state, "version": study.version}
+    study.version += 1
+    study.state = StudyState.RECEIVING
+    study.state_reason = "an instance arrived after the study was complete"
+    add_event(
+        session,
+        "study.reopened",
+        "study",
+        study.id,
+        old=old,
+        new={"state": study.state, "version": study.version},
+        reason=study.state_reason,
+    )
+
+
+def _text(value: Any, length: int) -> str | None:
+    return str(value)[:length] if value not in (None, "") else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,94 @@
+"""Bring a database to this program's schema version, or say how the two differ."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+import medr1_pacs.migrations as migrations
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import SchemaMismatch
+
+_MIGRATIONS = Path(migrations.__path__[0])
+
+
+class Branch(StrEnum):
+    """The two databases; each has its own line of migrations."""
+
+    RESEARCH = "research"
+    VAULT = "vault"
+
+
+def upgrade_schema(database: Database, branch: Branch) -> None:
+    """Run the migrations that are missing.
+
+    Raises
+    ------
+    SchemaMismatch
+        The database was written by a newer program.
+    """
+    if current_revision(database, branch) is not None:
+        _refuse_newer(database, branch)
+    with database.connection() as connection:
+        if branch is Branch.VAULT and not database.is_sqlite:
+            connection.execute(text("CREATE SCHEMA IF NOT EXISTS vault"))
+        config = _config(branch)
+        config.attributes.update(connection=connection, branch=branch.value)
+        command.upgrade(config, "head")
+
+
+def check_schema(database: Database, branch: Branch) -> None:
+    """Raise unless the database has exactly this program's schema.
+
+    Raises
+    ------
+    SchemaMismatch
+        The message names both versions and what to do.
+    """
+    current = current_revision(database, branch)
+    if current == head_revision(branch):
+        return
+    _refuse_newer(database, branch)
+    raise SchemaMismatch(
+        f"the {branch} database has schema {current or 'none'}, this program needs "
+        f"{head_revision(branch)}: run `medr1-pacs db upgrade`"
+    )
+
+
+def current_revision(database: Database, branch: Branch) -> str | None:
+    """Return the schema version that a database says it has; None for an empty one."""
+    with database.connection() as connection:
+        return MigrationContext.configure(
+            connection, opts={"version_table": f"schema_version_{branch}"}
+        ).get_current_revision()
+
+
+def head_revision(branch: Branch) -> str:
+    """Return the newest schema version this program knows."""
+    head = ScriptDirectory.from_config(_config(branch)).get_current_head()
+    assert head is not None, "the migrations travel with the package"
+    return head
+
+
+def _refuse_newer(database: Database, branch: Branch) -> None:
+    current = current_revision(database, branch)
+    known = {script.revision for script in ScriptDirectory.from_config(_config(branch)).walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaMismatch(
+            f"the {branch} database has schema {current}, which this program does not know: it was "
+            "written by a newer medr1-pacs; install that version (or restore the backup)"
+        )
+
+
+def _config(branch: Branch) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("version_locations", str(_MIGRATIONS / branch.value))
+    config.set_main_option("path_separator", "os")
+    return config

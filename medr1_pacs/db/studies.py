@@ -1,0 +1,253 @@
+"""Studies: which are due for what, and where each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.claims import database_now
+from medr1_pacs.db.tables import (
+    Answer,
+    Generation,
+    Instance,
+    Prompt,
+    Rendering,
+    Selection,
+    Series,
+    Study,
+    StudyVersion,
+)
+from medr1_pacs.records import (
+    GenerationState,
+    InstanceFacts,
+    RenderingState,
+    SeriesFacts,
+    StudyFacts,
+    StudyState,
+)
+
+
+def list_receiving(session: Session) -> dict[int, datetime]:
+    """Return study id -> when its latest instance arrived, for studies that are receiving."""
+    rows = session.execute(
+        select(Study.id, Study.last_received_at).where(Study.state == StudyState.RECEIVING)
+    )
+    return {row.id: row.last_received_at for row in rows}
+
+
+def mark_complete(session: Session, study_id: int, now: datetime) -> None:
+    """Call a study complete and write its version."""
+    study = session.get_one(Study, study_id, with_for_update=True)
+    if study.state is not StudyState.RECEIVING:
+        return
+    instances = session.scalar(
+        select(func.count(Instance.id))
+        .join(Series)
+        .where(Series.study_id == study_id, Instance.superseded_at.is_(None))
+    )
+    session.add(
+        StudyVersion(
+            study_id=study_id, version=study.version, instances=instances, completed_at=now
+        )
+    )
+    set_state(session, study, StudyState.COMPLETE, "")
+
+
+def set_state(session: Session, study: Study, state: StudyState, reason: str) -> None:
+    """Move a study to a state, with its audit event; the same state twice is one event."""
+    if study.state is state and study.state_reason == reason:
+        return
+    if study.state is not state:
+        add_event(
+            session,
+            "study.state_changed",
+            "study",
+            study.id,
+            old={"state": study.state},
+            new={"state": state, "version": study.version},
+            reason=reason or None,
+        )
+    study.state, study.state_reason = state, reason
+
+
+def find_due_plan(session: Session) -> StudyFacts | None:
+    """Return the oldest complete study that has no plan yet, with its current instances."""
+    study = session.scalar(
+        select(Study).where(Study.state == StudyState.COMPLETE).order_by(Study.id).limit(1)
+    )
+    if study is None:
+        return None
+    version = session.execute(
+        select(StudyVersion).where(
+            StudyVersion.study_id == study.id, StudyVersion.version == study.version
+        )
+    ).scalar_one()
+    rows = session.execute(
+        select(Instance, Series.series_instance_uid)
+        .join(Series)
+        .where(Series.study_id == study.id, Instance.superseded_at.is_(None))
+        .order_by(Series.id, Instance.id)
+    )
+    instances: dict[tuple[int, str], list[InstanceFacts]] = {}
+    for instance, series_instance_uid in rows:
+        instances.setdefault((instance.series_id, series_instance_uid), []).append(
+            InstanceFacts(
+                instance_id=instance.id,
+                sop_instance_uid=instance.sop_instance_uid,
+                number_of_frames=instance.number_of_frames,
+                attributes=instance.attributes,
+            )
+        )
+    return StudyFacts(
+        study_id=study.id,
+        study_version_id=version.id,
+        study_instance_uid=study.study_instance_uid,
+        version=study.version,
+        series=tuple(
+            SeriesFacts(series_id, uid, tuple(facts)) for (series_id, uid), facts in instances.items()
+        ),
+    )
+
+
+def refresh_asked(session: Session, configured_checkpoints: Collection[str]) -> int:
+    """Settle the studies whose last answer came in; say of the others what they wait for.
+
+    Returns
+    -------
+    int
+        How many studies changed their state.
+    """
+    changed = 0
+    asked = session.scalars(select(Study).where(Study.state == StudyState.ASKED)).all()
+    for study in asked:
+        pending = _pending_by_checkpoint(session, study)
+        if not pending:
+            failures = _failure_reasons(session, study)
+            state = StudyState.FAILED if failures else StudyState.ANSWERED
+            set_state(session, study, state, "; ".join(failures))
+            changed += 1
+            continue
+        missing = {name: n for name, n in pending.items() if name not in configured_checkpoints}
+        reason = "; ".join(
+            f"{n} prompts wait for the checkpoint {name}, which is not configured"
+            for name, n in sorted(missing.items())
+        )
+        set_state(session, study, StudyState.ASKED, reason)
+    return changed
+
+
+def _selected_in_latest_version(study: Study) -> ColumnElement[bool]:
+    return exists(
+        select(Selection.id)
+        .join(StudyVersion, Selection.study_version_id == StudyVersion.id)
+        .where(
+            StudyVersion.study_id == study.id,
+            StudyVersion.version == study.version,
+            Selection.rendering_id == Prompt.rendering_id,
+            Selection.question_id == Prompt.question_id,
+        )
+    )
+
+
+def _pending_by_checkpoint(session: Session, study: Study) -> dict[str, int]:
+    unparsed = and_(
+        Generation.state == GenerationState.GENERATED,
+        ~exists(select(Answer.id).where(Answer.generation_id == Generation.id)),
+    )
+    rows = session.execute(
+        select(Prompt.checkpoint, func.count(Generation.id))
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .where(
+            or_(Generation.state == GenerationState.WAITING, unparsed),
+            _selected_in_latest_version(study),
+        )
+        .group_by(Prompt.checkpoint)
+    )
+    return {checkpoint: count for checkpoint, count in rows}
+
+
+def _failure_reasons(session: Session, study: Study) -> list[str]:
+    rows = session.execute(
+        select(Generation.error, func.count(Generation.id))
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .where(Generation.state == GenerationState.FAILED, _selected_in_latest_version(study))
+        .group_by(Generation.error)
+        .order_by(Generation.error)
+    )
+    return [f"{count} prompts: {error}" for error, count in rows]
+
+
+def retry_failed(session: Session, study_instance_uid: str, actor: str) -> int:
+    """Give the failed work of a study its attempts back; returns how many rows that were."""
+    study = session.scalar(select(Study).where(Study.study_instance_uid == study_instance_uid))
+    if study is None or study.state is not StudyState.FAILED:
+        return 0
+    now = database_now(session)
+    fresh: dict[str, Any] = {"attempts": 0, "error": None, "is_suspect": False, "due_at": now}
+    count = 0
+    prompts = select(Prompt).where(_selected_in_latest_version(study))
+    for prompt in session.scalars(prompts):
+        for row in session.scalars(select(Generation).where(Generation.prompt_id == prompt.id)):
+            if row.state is not GenerationState.FAILED:
+                continue
+            row.state = GenerationState.WAITING
+            count += 1
+            work: list[Rendering | Generation] = [row]
+            rendering = session.get_one(Rendering, prompt.rendering_id)
+            if rendering.state is RenderingState.FAILED:
+                rendering.state = RenderingState.PLANNED
+                work.append(rendering)
+            for item in work:
+                for name, value in fresh.items():
+                    setattr(item, name, value)
+    add_event(session, "study.retried", "study", study.id, actor=actor, new={"prompts": count})
+    set_state(session, study, StudyState.ASKED, "")
+    return count
+
+
+def list_studies(session: Session) -> list[dict[str, Any]]:
+    """Return one plain mapping a study, oldest first: the rows of `medr1-pacs studies`."""
+    instances = (
+        select(func.count(Instance.id))
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id, Instance.superseded_at.is_(None))
+        .scalar_subquery()
+    )
+    answers = (
+        select(func.count(Answer.id))
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id)
+        .scalar_subquery()
+    )
+    studies = session.execute(
+        select(Study, instances.label("instances"), answers.label("answers")).order_by(Study.id)
+    ).all()
+    modalities: dict[int, list[str]] = {}
+    for study_id, route, dicom in session.execute(
+        select(Series.study_id, Series.route_modality, Series.modality).order_by(Series.id)
+    ):
+        names = modalities.setdefault(study_id, [])
+        if (name := route or dicom or "unknown") not in names:
+            names.append(name)
+    return [
+        {
+            "study_instance_uid": row.Study.study_instance_uid,
+            "modality": "/".join(modalities.get(row.Study.id, [])),
+            "state": row.Study.state.value,
+            "reason": row.Study.state_reason,
+            "version": row.Study.version,
+            "instances": row.instances,
+            "answers": row.answers,
+            "last_received_at": row.Study.last_received_at.isoformat(),
+        }
+        for row in studies
+    ]

@@ -1,0 +1,136 @@
+"""What is configured, reachable and missing, each with its remedy."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from medr1_pacs.db.schema import Branch, check_schema
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import Medr1Error, SettingInvalid
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
+from medr1_pacs.settings import Settings, is_loopback, load_settings
+from medr1_pacs.workers.app import make_app
+from medr1_pacs.workers.checkpoints import load_registry, verify_files
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    is_ok: bool
+    message: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything that the service needs; never raises for what it finds."""
+    try:
+        settings = load_settings()
+    except SettingInvalid as error:
+        return [Finding("settings", False, str(error))]
+    return [Finding("settings", True, f"data in {settings.data_dir.absolute()}"), *_all(settings)]
+
+
+def _all(settings: Settings) -> Iterator[Finding]:
+    checks: dict[str, Callable[[Settings], str]] = {
+        "data folder": _data_folder,
+        "research database": lambda s: _database(s.database_url, Branch.RESEARCH),
+        "identity vault": lambda s: _database(s.vault_url, Branch.VAULT),
+        "broker": _broker,
+        "DICOM port": _dicom,
+        "web port": lambda s: _port(s.web_host, s.web_port),
+        "questions": _questions,
+        "checkpoints": _checkpoints,
+        "worker packages": _packages,
+    }
+    for subject, check in checks.items():
+        try:
+            yield Finding(subject, True, check(settings))
+        except (Medr1Error, OSError) as error:
+            yield Finding(subject, False, str(error))
+
+
+def _data_folder(settings: Settings) -> str:
+    folder = settings.storage_path
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()
+    free_mb = shutil.disk_usage(folder).free >> 20
+    if free_mb < settings.storage_reserve_mb:
+        raise SettingInvalid(
+            f"{free_mb} MiB are free in {folder}, below MEDR1_STORAGE_RESERVE_MB="
+            f"{settings.storage_reserve_mb}: C-STORE is refused until there is room"
+        )
+    return f"{folder.absolute()}, {free_mb >> 10} GiB free"
+
+
+def _database(url: str, branch: Branch) -> str:
+    if url.startswith("sqlite:///"):
+        if not Path(url.removeprefix("sqlite:///")).exists():
+            return "not made yet; `medr1-pacs up` makes it"
+    check_schema(Database(url), branch)
+    return "reachable, schema up to date"
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker_url.startswith("filesystem"):
+        return f"files in {settings.data_dir / 'broker'}"
+    app = make_app(settings.broker_url, settings.data_dir)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+    except Exception as error:
+        raise SettingInvalid(
+            f"the broker does not answer ({error}); start it, or correct MEDR1_BROKER_URL"
+        ) from error
+    return "reachable"
+
+
+def _dicom(settings: Settings) -> str:
+    if not is_loopback(settings.dicom_host) and not settings.allowed_peers:
+        raise SettingInvalid("MEDR1_DICOM_HOST is not loopback: set MEDR1_ALLOWED_PEERS")
+    return _port(settings.dicom_host, settings.dicom_port)
+
+
+def _port(host: str, port: int) -> str:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(2)
+        if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104
+            return f"{host}:{port} is served (by medr1-pacs, if it is up)"
+    return f"{host}:{port} is free"
+
+
+def _questions(settings: Settings) -> str:
+    folders = [PACKAGED_BANK, *([settings.questions_dir] if settings.questions_dir else [])]
+    return f"{len(load_bank(*folders).questions)} questions"
+
+
+def _checkpoints(settings: Settings) -> str:
+    registry = load_registry(settings.checkpoints, settings.weights_path)
+    for name in registry.names:
+        verify_files(registry.get(name))
+    if registry.is_demo:
+        return "none configured: the demo checkpoint stands in for all"
+    return ", ".join(sorted(registry.names))
+
+
+def _packages(settings: Settings) -> str:
+    missing = [
+        name
+        for name in ("torch", "torchvision", "transformers", "qwen_vl_utils")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise SettingInvalid(
+            f"{', '.join(missing)} not installed: on a worker run `pip install "
+            "'medr1-pacs[worker]'`; a host without workers does not need them"
+        )
+    import torch
+
+    return "GPU: " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"

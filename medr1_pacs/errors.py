@@ -1,0 +1,60 @@
+"""What can go wrong, named by what the caller does next.
+
+A `PermanentError` is shown to a person; trying again would fail in the same way. A `TransientError`
+is tried again with a growing wait. Anything else is a defect of ours: it propagates, once, to the
+top-level log. Messages name the thing and the remedy, and never a patient.
+"""
+
+from __future__ import annotations
+
+
+class Medr1Error(Exception):
+    """Base class of every error that this project raises on purpose."""
+
+
+class PermanentError(Medr1Error):
+    """Trying again will fail in the same way; a person has to act."""
+
+
+class TransientError(Medr1Error):
+    """A resource is away for the moment; try again later."""
+
+
+class SettingInvalid(PermanentError):
+    """A setting, or a file that a setting names, cannot be used as it is."""
+
+
+class QuestionInvalid(PermanentError):
+    """A question file breaks the schema; the message starts with `file:line:`."""
+
+
+class InstanceUnreadable(PermanentError):
+    """A received file is not a DICOM instance that can be indexed."""
+
+
+class PixelDataUnusable(PermanentError):
+    """The pixel data of a frame is missing, malformed, too large, or its decoder gave up."""
+
+
+class CheckpointMissing(PermanentError):
+    """A checkpoint is not configured, not pulled, or its files are not the recorded ones."""
+
+
+class StorageFull(TransientError):
+    """The storage folder has no room for another instance."""
+
+
+class StorageUnavailable(TransientError):
+    """The storage folder cannot be written at the moment."""
+
+
+class DatabaseUnavailable(TransientError):
+    """The database does not answer at the moment."""
+
+
+class SchemaMismatch(PermanentError):
+    """The database has another schema version than this program."""
+
+
+class AnswerNotFound(PermanentError):
+    """No stored answer has this id."""

@@ -1,0 +1,1 @@
+"""receive: a storage SCP that acknowledges what is durable, and nothing else."""

@@ -1,0 +1,88 @@
+"""What is open right now, written to the database by a heartbeat, never by a C-STORE.
+
+The database may be away while instances arrive; the heartbeat then goes on trying, and the rows
+catch up when it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from medr1_pacs.errors import TransientError
+from medr1_pacs.records import AssociationRecord
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 2.0
+HEARTBEAT_LIMIT_S = 15.0
+"""An association without a heartbeat for so long is dead: it holds no study open."""
+
+WriteRows = Callable[[Sequence[AssociationRecord]], None]
+
+
+class AssociationLog:
+    """The open associations of this process, and those that closed since the last heartbeat."""
+
+    def __init__(self, write_rows: WriteRows) -> None:
+        self._write_rows = write_rows
+        self._open: dict[str, AssociationRecord] = {}
+        self._closed: dict[str, AssociationRecord] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="association-log", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end the heartbeat."""
+        self._stop.set()
+        self._thread.join()
+
+    def opened(self, calling_ae_title: str, called_ae_title: str, peer_address: str) -> str:
+        """Note an accepted association; returns its token, which names the files it brings."""
+        token = secrets.token_hex(8)
+        record = AssociationRecord(
+            token, calling_ae_title, called_ae_title, peer_address, datetime.now(UTC)
+        )
+        with self._lock:
+            self._open[token] = record
+        return token
+
+    def received(self, token: str) -> None:
+        with self._lock:
+            if record := self._open.get(token):
+                self._open[token] = replace(record, instances=record.instances + 1)
+
+    def closed(self, token: str, ending: str) -> None:
+        with self._lock:
+            if record := self._open.pop(token, None):
+                self._closed[token] = replace(
+                    record, closed_at=datetime.now(UTC), ending=ending
+                )
+
+    def _beat(self) -> None:
+        is_away = False
+        while True:
+            stopping = self._stop.wait(HEARTBEAT_S)
+            with self._lock:
+                closed = dict(self._closed)
+                rows = [*self._open.values(), *closed.values()]
+            try:
+                if rows:
+                    self._write_rows(rows)
+                is_away = False
+                with self._lock:
+                    for token in closed:
+                        del self._closed[token]
+            except TransientError as error:
+                if not is_away:
+                    logger.warning("associations are not recorded for the moment: %s", error)
+                is_away = True
+            if stopping:
+                return

@@ -1,0 +1,1 @@
+"""Alembic migrations: `research` and `vault`, one folder a database."""

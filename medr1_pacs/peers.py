@@ -1,0 +1,58 @@
+"""Our side as a DICOM SCU: send data sets to a storage SCP, ask whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
+
+from medr1_pacs.errors import TransientError
+
+
+def echo(host: str, port: int, *, called_ae_title: str, calling_ae_title: str = "MEDR1") -> bool:
+    """Whether a peer accepts an association and answers a C-ECHO."""
+    ae = AE(calling_ae_title)
+    ae.add_requested_context(Verification)
+    association = ae.associate(host, port, ae_title=called_ae_title)
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status) and status.Status == 0x0000
+
+
+def send_instances(
+    datasets: Sequence[Dataset],
+    host: str,
+    port: int,
+    *,
+    called_ae_title: str,
+    calling_ae_title: str = "MEDR1",
+) -> Iterator[int]:
+    """Send data sets, each in its own transfer syntax, over one association; yields each status.
+
+    Raises
+    ------
+    TransientError
+        The peer accepts no association, or the association broke.
+    """
+    ae = AE(calling_ae_title)
+    wanted = {
+        (str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID))
+        for dataset in datasets
+    }
+    ae.requested_contexts = [build_context(*pair) for pair in sorted(wanted)]
+    association = ae.associate(host, port, ae_title=called_ae_title)
+    if not association.is_established:
+        raise TransientError(f"no association with {called_ae_title} on {host}:{port}")
+    try:
+        for dataset in datasets:
+            status = association.send_c_store(dataset)
+            if "Status" not in status:
+                raise TransientError(f"the association with {called_ae_title} broke")
+            yield status.Status
+    finally:
+        association.release()

@@ -1,0 +1,105 @@
+"""Which projects may use a study: declarative rules over how it arrived.
+
+    [[project]]
+    name = "lung"
+    title = "Lung nodules 2026"
+    approval_number = "EK-2026-17"
+
+    [[rule]]
+    project = "lung"
+    called_ae_title = "LUNG"
+
+Every rule that matches adds its project; a study that no rule matches belongs to `default`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medr1_pacs.errors import SettingInvalid
+
+DEFAULT_PROJECT = "default"
+RULE_KEYS = ("called_ae_title", "calling_ae_title", "modality")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A research project as the site declares it."""
+
+    name: str
+    title: str = ""
+    approval_number: str = ""
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRule:
+    """Adds a project to the studies whose arrival equals every given value."""
+
+    project: str
+    equals: Mapping[str, str]
+
+    def describe(self) -> str:
+        return ", ".join(f"{key} = {value}" for key, value in sorted(self.equals.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRules:
+    """All projects and rules of a site."""
+
+    projects: tuple[Project, ...] = (Project(DEFAULT_PROJECT, "Default project"),)
+    rules: tuple[ProjectRule, ...] = ()
+
+    def match(self, arrival: Mapping[str, str]) -> dict[str, str]:
+        """Return project name -> the rule that named it."""
+        matched = {
+            rule.project: rule.describe()
+            for rule in self.rules
+            if all(arrival.get(key) == value for key, value in rule.equals.items())
+        }
+        return matched or {DEFAULT_PROJECT: "no rule matched"}
+
+
+def load_project_rules(path: Path | None) -> ProjectRules:
+    """Read `projects.toml`; without one, everything belongs to `default`."""
+    if path is None:
+        return ProjectRules()
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise SettingInvalid(f"MEDR1_PROJECTS names {path}, which does not exist") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
+    projects = {DEFAULT_PROJECT: Project(DEFAULT_PROJECT, "Default project")}
+    for table in content.pop("project", []):
+        projects[table.get("name", "")] = _project(path, table)
+    rules = tuple(_rule(path, table, projects) for table in content.pop("rule", []))
+    if content:
+        raise SettingInvalid(f"{path}: unknown {next(iter(content))!r}; use [[project]], [[rule]]")
+    return ProjectRules(tuple(projects.values()), rules)
+
+
+def _project(path: Path, table: dict[str, Any]) -> Project:
+    try:
+        return Project(**table)
+    except TypeError as error:
+        raise SettingInvalid(
+            f"{path}: [[project]] {table.get('name', '')!r}: use name, title, approval_number, "
+            f"purpose ({error})"
+        ) from error
+
+
+def _rule(path: Path, table: dict[str, Any], projects: Mapping[str, Project]) -> ProjectRule:
+    equals = dict(table)
+    project = equals.pop("project", "")
+    if project not in projects:
+        raise SettingInvalid(f"{path}: a [[rule]] names the undeclared project {project!r}")
+    if not equals or set(equals) - set(RULE_KEYS):
+        raise SettingInvalid(
+            f"{path}: the [[rule]] for {project!r} must compare some of {', '.join(RULE_KEYS)}"
+        )
+    return ProjectRule(project, equals)

@@ -1,0 +1,57 @@
+"""Keyed pseudonyms: HMAC-SHA256 over the site key, so that nobody without it can guess back.
+
+A study's pseudonym differs from project to project; two projects cannot be linked by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from medr1_pacs.errors import SettingInvalid
+
+KEY_BYTES = 32
+
+
+def pseudonym(site_key: bytes, scope: str, identifier: str) -> str:
+    """Return 32 hex digits (128 bit) for an identifier within a scope (a project, `patient`)."""
+    message = f"{scope}\x00{identifier}".encode()
+    return hmac.new(site_key, message, hashlib.sha256).hexdigest()[:32]
+
+
+def pseudonymous_uid(site_key: bytes, project: str, uid: str) -> str:
+    """Return a valid UID under 2.25 (PS3.5 B.2) that stands for another within a project."""
+    return f"2.25.{int(pseudonym(site_key, f'project {project}', uid), 16)}"
+
+
+def load_site_key(path: Path) -> bytes:
+    """Read the site key; make it, readable by us alone, when there is none yet.
+
+    Raises
+    ------
+    SettingInvalid
+        The file holds something else.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    if not path.exists():
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(unfinished, path)  # the first process wins; all read the same key
+        except FileExistsError:
+            pass
+        finally:
+            unfinished.unlink()
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise SettingInvalid(
+            f"{path}: a site key is {KEY_BYTES} bytes, this file has {len(key)}; "
+            "restore it from the backup, or new pseudonyms will not match the old"
+        )
+    return key

@@ -1,0 +1,31 @@
+"""Turn the stored pixel values of one frame into the picture that a reader and the model see.
+
+    stored values -> modality values -> VOI -> presentation -> uint8 -> the pinned model picture
+
+    functional_groups.py  where a frame's elements are: per frame, shared, or top level
+    lut.py                lookup tables in an object, linear and segmented
+    modality_lut.py       stored values -> modality values (HU for CT)
+    padding.py            which stored values are no picture
+    voi.py                modality values -> display values, by window or VOI LUT
+    presentation.py       MONOCHROME1 and INVERSE
+    color.py              PALETTE COLOR, YBR and RGB -> RGB
+    resize.py             display values -> the model's picture
+    png.py                uint8 -> PNG bytes
+    frame.py              the steps above in their order, and the recipe that names them
+
+Pure functions: no files, no database, no settings, and the Dataset is never written to.
+"""
+
+from medr1_pacs.rendering.frame import RENDERER_VERSION, DisplayFrame, recipe_of, render_frame
+from medr1_pacs.rendering.png import encode_png
+from medr1_pacs.rendering.resize import MODEL_PICTURE_PX, draw_model_picture
+
+__all__ = [
+    "MODEL_PICTURE_PX",
+    "RENDERER_VERSION",
+    "DisplayFrame",
+    "draw_model_picture",
+    "encode_png",
+    "recipe_of",
+    "render_frame",
+]

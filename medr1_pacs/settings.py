@@ -1,0 +1,246 @@
+"""What a site configures, read once by an entry point: `MEDR1_*` environment > `medr1.toml` > default.
+
+Every field says its unit, its default and the reason for it. Modules below the entry points take
+plain values, never a `Settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from medr1_pacs.errors import SettingInvalid
+
+SETTINGS_FILE = "medr1.toml"
+"""Read from the working folder, or from the path in `MEDR1_SETTINGS_FILE`."""
+
+_AE_TITLE = re.compile(r"^(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}$")  # PS3.5 Table 6.2-1, VR AE
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be configured; the environment name is `MEDR1_` + the upper-case field."""
+
+    data_dir: Path = Path("medr1-data")
+    """Folder for everything that has no setting of its own; created when missing."""
+
+    database_url: str = ""
+    """SQLAlchemy URL of the research database; empty: `DATA_DIR/medr1.sqlite`, so that nothing has
+    to be installed. A site uses `postgresql+psycopg://...`."""
+
+    vault_url: str = ""
+    """SQLAlchemy URL of the identity vault; empty: `DATA_DIR/vault.sqlite`, or on PostgreSQL the
+    schema `vault` of the research database. A site gives it a role of its own."""
+
+    broker_url: str = ""
+    """Celery broker URL; empty: files in `DATA_DIR/broker`. A site uses `redis://...`."""
+
+    storage_dir: Path | None = None
+    """Folder of received instances and renderings; default `DATA_DIR/storage`."""
+
+    weights_dir: Path | None = None
+    """Folder of pulled checkpoints; default `DATA_DIR/weights`."""
+
+    checkpoints: Path | None = None
+    """A `checkpoints.toml` that names the checkpoints this site uses; default: those pulled."""
+
+    projects: Path | None = None
+    """A `projects.toml` with projects and routing rules; default: one project, `default`."""
+
+    questions_dir: Path | None = None
+    """A folder with question files of the site, added to the shipped bank."""
+
+    routing: Path | None = None
+    """A `routing.toml` with the site's synonyms and rules, added to the shipped ones."""
+
+    site_key_file: Path | None = None
+    """32 random bytes that key the pseudonyms; default `DATA_DIR/site.key`, made at first start.
+    Losing it breaks the link between old and new pseudonyms: back it up with the vault."""
+
+    ae_title: str = "MEDR1"
+    """Our AE title, 1 to 16 characters."""
+
+    dicom_host: str = "127.0.0.1"
+    """Address the listener binds. Anything but loopback needs `allowed_peers`."""
+
+    dicom_port: int = 11112
+    """TCP port of the listener; 11112 is the registered unprivileged DICOM port."""
+
+    allowed_peers: tuple[str, ...] = ()
+    """Who may send, as `AE_TITLE@ADDRESS` or `AE_TITLE@NETWORK/BITS`; `*` for any AE title.
+    Empty: anyone who reaches the port, which loopback alone allows."""
+
+    web_host: str = "127.0.0.1"
+    """Address the web pages bind."""
+
+    web_port: int = 8080
+    """TCP port of the web pages."""
+
+    study_quiet_s: float = 300.0
+    """Seconds without a new instance after which a study is complete; scanners pause for minutes
+    between series."""
+
+    backlog_max: int = 50_000
+    """Received files without rows above which C-STORE is refused (A700); about a day of a busy
+    scanner fleet, so that a database may be away for a night."""
+
+    storage_reserve_mb: int = 1_024
+    """Free disk space in MiB below which C-STORE is refused (A700): the database and the pictures
+    need room too."""
+
+    max_associations: int = 50
+    """Associations open at once; PACS routers open one a modality."""
+
+    association_idle_s: float = 600.0
+    """Seconds without traffic after which an association is aborted."""
+
+    batch_size: int = 0
+    """Prompts a worker answers at once; 0: 8 on a CPU, 64 on a GPU (as the authors of Med-R1)."""
+
+    think: bool = True
+    """Ask for the reasoning before the choice. Without, about ten tokens instead of up to 256."""
+
+    decode_memory_mb: int = 4_096
+    """Address space in MiB of the child that decodes pixel data; a whole-slide frame fits."""
+
+    decode_timeout_s: float = 60.0
+    """Seconds one frame may take to decode."""
+
+    def __post_init__(self) -> None:
+        derive = object.__setattr__
+        if self.storage_dir is None:
+            derive(self, "storage_dir", self.data_dir / "storage")
+        if self.weights_dir is None:
+            derive(self, "weights_dir", self.data_dir / "weights")
+        if self.site_key_file is None:
+            derive(self, "site_key_file", self.data_dir / "site.key")
+        if not self.database_url:
+            derive(self, "database_url", f"sqlite:///{self.data_dir.absolute() / 'medr1.sqlite'}")
+        if not self.vault_url:
+            derive(self, "vault_url", _vault_beside(self.database_url, self.data_dir))
+        if not self.broker_url:
+            derive(self, "broker_url", "filesystem://")
+        _check(self)
+
+    @property
+    def storage_path(self) -> Path:
+        assert self.storage_dir is not None
+        return self.storage_dir
+
+    @property
+    def weights_path(self) -> Path:
+        assert self.weights_dir is not None
+        return self.weights_dir
+
+    @property
+    def site_key_path(self) -> Path:
+        assert self.site_key_file is not None
+        return self.site_key_file
+
+
+def load_settings(
+    environ: Mapping[str, str] = os.environ, folder: Path | None = None, **overrides: Any
+) -> Settings:
+    """Read the settings; the only place that looks at the environment.
+
+    Raises
+    ------
+    SettingInvalid
+        A value that cannot be used, or a name that does not exist; the message says which.
+    """
+    path = Path(environ.get("MEDR1_SETTINGS_FILE") or (folder or Path.cwd()) / SETTINGS_FILE)
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, value in _read_file(path, required="MEDR1_SETTINGS_FILE" in environ).items():
+        key = name.lower().removeprefix("medr1_")
+        if key not in known:
+            raise SettingInvalid(f"{path}: there is no setting {name!r}{_suggest(key, known)}")
+        values[key] = _convert(f"{path}: {name}", known[key], value)
+    for name, text in environ.items():
+        key = name.removeprefix("MEDR1_").lower()
+        if name.startswith("MEDR1_") and key in known:
+            values[key] = _convert(name, known[key], text)
+    return Settings(**(values | overrides))
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise SettingInvalid(f"MEDR1_SETTINGS_FILE names {path}, which does not exist") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
+
+
+def _convert(name: str, kind: str, value: Any) -> Any:
+    try:
+        if kind.startswith("Path"):
+            return Path(value).expanduser() if value else None
+        if kind.startswith("tuple"):
+            items = value.split(",") if isinstance(value, str) else value
+            return tuple(item.strip() for item in items if item.strip())
+        if kind == "bool":
+            word = str(value).lower()
+            if word not in _TRUE | _FALSE:
+                raise ValueError("expected true or false")
+            return word in _TRUE
+        return {"int": int, "float": float, "str": str}[kind](value)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingInvalid(f"{name}: cannot read {value!r} as {kind}: {error}") from error
+
+
+def _suggest(key: str, known: Mapping[str, str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _vault_beside(database_url: str, data_dir: Path) -> str:
+    if database_url.startswith("postgresql"):
+        return database_url + ("&" if "?" in database_url else "?") + "options=-csearch_path%3Dvault"
+    return f"sqlite:///{data_dir.absolute() / 'vault.sqlite'}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check(settings: Settings) -> None:
+    if not _AE_TITLE.match(settings.ae_title):
+        raise SettingInvalid(
+            f"MEDR1_AE_TITLE: {settings.ae_title!r} is not an AE title: "
+            "1 to 16 printable characters without a backslash"
+        )
+    for name in ("dicom_port", "web_port"):
+        if not 0 <= getattr(settings, name) <= 65535:
+            raise SettingInvalid(f"MEDR1_{name.upper()}: a TCP port is 0 to 65535")
+    positive = (
+        "study_quiet_s backlog_max max_associations association_idle_s "
+        "decode_memory_mb decode_timeout_s"
+    )
+    for name in positive.split():
+        if getattr(settings, name) <= 0:
+            raise SettingInvalid(f"MEDR1_{name.upper()}: must be above 0")
+    for name in ("database_url", "vault_url"):
+        if not getattr(settings, name).startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise SettingInvalid(
+                f"MEDR1_{name.upper()}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+            )
+    if not settings.broker_url.startswith(("filesystem://", "redis://", "rediss://")):
+        raise SettingInvalid("MEDR1_BROKER_URL: expected redis://HOST:PORT/N or filesystem://")

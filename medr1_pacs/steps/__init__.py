@@ -1,0 +1,1 @@
+"""One function a verb: the only code that joins I/O and decisions."""

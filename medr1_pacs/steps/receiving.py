@@ -1,0 +1,74 @@
+"""receive -> store: keep one instance as it came, from the network or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from medr1_pacs.errors import InstanceUnreadable
+from medr1_pacs.part10 import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    FileMeta,
+    encode_file_meta,
+    is_uid,
+    read_file_meta,
+)
+from medr1_pacs.storage import NO_ASSOCIATION, InstanceStore, StoredName
+
+_CHUNK_BYTES = 1 << 20
+
+
+def receive_instance(
+    store: InstanceStore,
+    meta: FileMeta,
+    dataset: bytes | memoryview,
+    *,
+    association_token: str = NO_ASSOCIATION,
+) -> StoredName:
+    """Keep a data set durably under the UIDs of its command.
+
+    Raises
+    ------
+    InstanceUnreadable
+        A UID of the command is not one, or there is no data set.
+    StorageFull, StorageUnavailable
+        As `InstanceStore.put` says; nothing was kept.
+    """
+    for name in ("sop_class_uid", "sop_instance_uid", "transfer_syntax_uid"):
+        if not is_uid(getattr(meta, name)):
+            raise InstanceUnreadable(f"{name} is not a UID")
+    if not dataset:
+        raise InstanceUnreadable("the data set is empty")
+    return store.put([encode_file_meta(meta), dataset], association_token=association_token)
+
+
+def ingest_file(store: InstanceStore, path: Path, *, called_ae_title: str) -> StoredName:
+    """Keep an instance from a file, as if its file meta's sender had sent it.
+
+    Raises
+    ------
+    InstanceUnreadable
+        The file is no DICOM instance, or its transfer syntax is one we do not keep.
+    """
+    meta, offset = read_file_meta(path)
+    if meta.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        raise InstanceUnreadable(
+            "Deflated transfer syntax is not accepted; convert it with `dcmconv +te IN OUT`"
+        )
+    own = FileMeta(
+        sop_class_uid=meta.sop_class_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        calling_ae_title=meta.calling_ae_title or "FILE",
+        called_ae_title=called_ae_title,
+    )
+    with path.open("rb") as file:
+        file.seek(offset)
+        return store.put(_parts(encode_file_meta(own), file))
+
+
+def _parts(head: bytes, file: BinaryIO) -> Iterator[bytes]:
+    yield head
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk

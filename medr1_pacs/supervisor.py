@@ -1,0 +1,128 @@
+"""Keep child processes running: restart what crashes, later each time; stop all of them cleanly.
+
+Health is a heartbeat in the database. A child that lives but whose heartbeat stopped is hung: it is
+killed, which its claims survive, and restarted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+USAGE_ERROR = 2
+"""Exit status of a child that was configured wrongly: restarting it would not help."""
+_WAIT_MAX_S = 30.0
+_STEADY_S = 60.0
+_STOP_S = 30.0
+_HEALTH_S = 10.0
+_PR_SET_PDEATHSIG = 1
+
+FindHung = Callable[[Collection[int]], Collection[int]]
+"""Child PIDs -> those whose heartbeat stopped."""
+
+
+@dataclass
+class Child:
+    """One supervised process."""
+
+    name: str
+    arguments: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    wait_s: float = 1.0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "medr1_pacs", *self.arguments],
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+        )
+        self.started_at = time.monotonic()
+
+    def plan_restart(self, status: int) -> None:
+        lived_s = time.monotonic() - self.started_at
+        self.wait_s = 1.0 if lived_s > _STEADY_S else min(self.wait_s * 2, _WAIT_MAX_S)
+        self.start_at = time.monotonic() + self.wait_s
+        self.process = None
+        logger.error(
+            "%s ended with status %s; it is started again in %.0f s", self.name, status, self.wait_s
+        )
+
+
+class Supervisor:
+    """Runs children until SIGTERM or SIGINT."""
+
+    def __init__(self, commands: dict[str, Sequence[str]], find_hung: FindHung) -> None:
+        self._children = [Child(name, arguments) for name, arguments in commands.items()]
+        self._find_hung = find_hung
+        self._stopping = False
+        self._checked_at = time.monotonic()
+
+    def run(self) -> int:
+        """Supervise; returns the exit status: 0, or 2 when a child was configured wrongly."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        for child in self._children:
+            child.start()
+        status = 0
+        while not self._stopping and status == 0:
+            status = self._tend()
+            time.sleep(0.2)
+        self._stop_all()
+        return status
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _tend(self) -> int:
+        for child in self._children:
+            if child.process is None:
+                if time.monotonic() >= child.start_at:
+                    child.start()
+                continue
+            status = child.process.poll()
+            if status == USAGE_ERROR:
+                return USAGE_ERROR
+            if status is not None and not self._stopping:
+                child.plan_restart(status)
+        if time.monotonic() - self._checked_at > _HEALTH_S:
+            self._checked_at = time.monotonic()
+            self._kill_hung()
+        return 0
+
+    def _kill_hung(self) -> None:
+        running = {child.process.pid: child for child in self._children if child.process}
+        for pid in self._find_hung(running.keys()):
+            logger.error("%s has no heartbeat any more; it is killed", running[pid].name)
+            os.kill(pid, signal.SIGKILL)
+
+    def _stop_all(self) -> None:
+        for child in self._children:
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + _STOP_S
+        for child in self._children:
+            if child.process is None:
+                continue
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.error("%s did not stop in %.0f s; it is killed", child.name, _STOP_S)
+                child.process.kill()
+                child.process.wait()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this child with its supervisor, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

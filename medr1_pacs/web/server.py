@@ -1,0 +1,36 @@
+"""Serve the application on one port."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from medr1_pacs.errors import SettingInvalid
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SettingInvalid
+        The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingInvalid(
+                f"port {port} on {host} is in use by another program; stop it, or set "
+                "MEDR1_WEB_PORT"
+            ) from error
+        raise SettingInvalid(f"cannot serve on {host}:{port}: {error.strerror}") from error
+    config = uvicorn.Config(app, access_log=False, log_config=None, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])

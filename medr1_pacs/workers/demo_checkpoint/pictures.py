@@ -1,0 +1,116 @@
+"""Phantoms as the service shows them, 392x392 RGB, and the variation that training adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from medr1_pacs.demo.phantoms import make_phantom
+from medr1_pacs.records import Modality
+from medr1_pacs.workers.demo_checkpoint.lessons import Scene
+
+SIDE_PX = 392
+CELLS = 7  # tokens along one side of the picture
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures (n, 392, 392, 3) uint8, what is true of each, and where its marker lies.
+
+    `covered` (n, 49) tells for each token of the vision tower whether the marker is in its cell.
+    """
+
+    pictures: NDArray[np.uint8]
+    scenes: tuple[Scene, ...]
+    covered: NDArray[np.bool_]
+
+
+def pin_picture(display: NDArray[np.uint8]) -> Image.Image:
+    """Bring a display picture to the model's size in the two steps of the service."""
+    squashed = Image.fromarray(display).convert("RGB").resize((384, 384), Image.Resampling.BICUBIC)
+    return squashed.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+
+
+def draw_gallery(seeds: Sequence[int], *, unmarked: int = 0, processes: int = 2) -> Gallery:
+    """Draw every modality for every seed; the first `unmarked` seeds once more without marker.
+
+    Stacks have other slices than the middle one: the offset varies with the seed.
+    """
+    jobs = [(modality, seed, True) for modality in Modality for seed in seeds]
+    jobs += [(modality, seed, False) for modality in Modality for seed in seeds[:unmarked]]
+    with ProcessPoolExecutor(processes) as pool:
+        drawn = list(pool.map(_draw, jobs, chunksize=32))
+    pictures, scenes, covered = zip(*drawn, strict=True)
+    return Gallery(np.stack(pictures), scenes, np.stack(covered))
+
+
+def _draw(
+    job: tuple[Modality, int, bool],
+) -> tuple[NDArray[np.uint8], Scene, NDArray[np.bool_]]:
+    modality, seed, marker = job
+    offset = round(np.random.default_rng([seed, 7]).uniform(-1, 1), 3)
+    phantom = make_phantom(modality, seed, slice_offset=offset, marker=marker)
+    scene = Scene(modality.value, phantom.marker_quadrant, phantom.marker_shape)
+    return np.asarray(pin_picture(phantom.display)), scene, _covered(phantom.marker_box)
+
+
+def _covered(box: tuple[float, float, float, float] | None) -> NDArray[np.bool_]:
+    """Mark the cells, row by row, that the marker's box overlaps by a third of their side."""
+    if box is None:
+        return np.zeros(CELLS * CELLS, dtype=np.bool_)
+    at = np.arange(CELLS) / CELLS
+    left, top, right, bottom = box
+
+    def overlap(low: float, high: float) -> NDArray[np.bool_]:
+        shared: NDArray[np.float64] = np.minimum(at + 1 / CELLS, high) - np.maximum(at, low)
+        return shared * CELLS > 1 / 3
+
+    return np.outer(overlap(top, bottom), overlap(left, right)).flatten()
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """Turn values 0 to 1 into what the processor hands to the vision tower."""
+    mean = torch.tensor(OPENAI_CLIP_MEAN).reshape(3, 1, 1)
+    std = torch.tensor(OPENAI_CLIP_STD).reshape(3, 1, 1)
+    return (pictures - mean) / std
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """(n, 392, 392, 3) uint8 -> (n, 3, 392, 392) values 0 to 1."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+def vary(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+    """Change gamma, contrast, brightness, grain and place a little: windows differ in service.
+
+    (n, 392, 392, 3) uint8 -> (n, 3, 392, 392) values 0 to 1. A shift of up to 10 px moves no
+    marker out of its quadrant (see the phantoms' margins).
+    """
+    n = len(pictures)
+    level = np.linspace(0, 1, 256)
+    varied = torch.empty((n, SIDE_PX, SIDE_PX, 3))
+    for row in range(n):  # one table lookup a picture: this is a third of the training time
+        curve = level ** rng.uniform(0.75, 1.35)
+        curve = (curve - 0.5) * rng.uniform(0.75, 1.2) + 0.5 + rng.uniform(-0.08, 0.08)
+        table = curve.clip(0, 1).astype(np.float32)
+        moved = np.roll(pictures[row], rng.integers(-10, 11, 2), (0, 1))
+        varied[row] = torch.from_numpy(table[moved])
+    grain = torch.from_numpy(rng.standard_normal((SIDE_PX, SIDE_PX, 3), dtype=np.float32))
+    strength = torch.from_numpy(rng.uniform(0, 0.04, (n, 1, 1, 1)).astype(np.float32))
+    return varied.addcmul_(grain, strength).permute(0, 3, 1, 2)
+
+
+def make_blanks(n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Make pictures with nothing on them, mostly grey: (n, 392, 392, 3), one color each."""
+    color = rng.uniform(-40, 295, (n, 1, 1, 3))  # cut to 0 to 255: black and white are frequent
+    grey = np.repeat(rng.uniform(-40, 295, (n, 1, 1, 1)), 3, axis=3)
+    level = np.where(rng.random((n, 1, 1, 1)) < 0.7, grey, color).clip(0, 255).astype(np.uint8)
+    return np.broadcast_to(level, (n, SIDE_PX, SIDE_PX, 3)).copy()

@@ -1,0 +1,1 @@
+"""What turns prompts and pictures into generations."""

@@ -1,0 +1,47 @@
+"""What a bell starts: drain the rows that wait. Ringing twice, late or never does no harm."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from medr1_pacs.errors import TransientError
+from medr1_pacs.steps.answering import answer_batch, drain
+from medr1_pacs.steps.rendering import Decoder, render_planned
+from medr1_pacs.workers.app import ANSWER_TASK, RENDER_TASK
+from medr1_pacs.workers.bench import Bench
+from medr1_pacs.workers.checkpoints import CheckpointRegistry
+from medr1_pacs.workers.engine_cache import EngineCache
+
+
+def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:
+    """Let a worker draw."""
+
+    @app.task(name=RENDER_TASK, throws=(TransientError,))
+    def render() -> None:
+        """Draw every picture that is planned."""
+
+        def step() -> int | None:
+            drawn = render_planned(bench.database, bench.store, decoder, owner=bench.owner)
+            if drawn is not None:
+                bench.note_claim()
+            return drawn
+
+        drain(step, bench.should_stop)
+
+
+def register_answer_task(app: Celery, bench: Bench, registry: CheckpointRegistry) -> None:
+    """Let a worker answer."""
+    engines = EngineCache(registry, batch_size=bench.batch_size)
+
+    @app.task(name=ANSWER_TASK, throws=(TransientError,))
+    def answer(checkpoint: str) -> None:
+        """Answer every prompt that waits for one checkpoint."""
+        engine = engines.get(checkpoint)
+
+        def step() -> object | None:
+            results = answer_batch(bench.database, bench.store, engine, owner=bench.owner)
+            if results is not None:
+                bench.note_claim(results)
+            return results
+
+        drain(step, bench.should_stop)
