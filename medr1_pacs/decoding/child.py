@@ -8,6 +8,7 @@ file could not be read at all.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import resource
@@ -69,8 +70,10 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
     except MemoryError:
         return {"error": "decoding needs more memory than a decoder may have"}, nothing
     except OSError as error:
-        return {"unavailable": os.strerror(error.errno or 0)}, nothing
-    except Exception as error:  # hostile bytes reach every corner of the parsers
+        if error.errno not in (None, errno.EINVAL):  # those two are of the parsers' making
+            return {"unavailable": os.strerror(error.errno)}, nothing
+        return {"error": "the decoder failed over a nonsensical position in the file"}, nothing
+    except BaseException as error:  # hostile bytes reach every corner; a Rust panic is no Exception
         return {"error": f"the decoder failed with {type(error).__name__}"}, nothing
 
     values = np.ascontiguousarray(decoded.stored_values)

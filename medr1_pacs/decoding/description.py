@@ -22,6 +22,20 @@ DESCRIPTION_KEYWORDS = (
     "PixelRepresentation",
 )
 
+MALFORMED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    StopIteration,
+    struct.error,
+)
+"""What pydicom raises over malformed bytes, when it parses or first when a value is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelDescription:
@@ -75,7 +89,7 @@ def describe_pixels(header: Dataset) -> PixelDescription:
         high_bit=high_bit if bits_stored <= high_bit + 1 <= bits_allocated else bits_stored - 1,
         is_signed=_integer(header, "PixelRepresentation", 0) == 1,
         is_planar=_integer(header, "PlanarConfiguration", 0) == 1,
-        photometric_interpretation=str(header.get("PhotometricInterpretation") or ""),
+        photometric_interpretation=_word(header, "PhotometricInterpretation"),
     )
     for name, value, allowed in (
         ("Rows", description.rows, range(1, 65536)),
@@ -94,5 +108,12 @@ def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:
     try:
         value = header.get(keyword)
         return int(default if value is None and default is not None else value)
-    except (TypeError, ValueError, KeyError, struct.error):
+    except MALFORMED:
         raise PixelDataUnusable(f"{keyword} is missing or no integer") from None
+
+
+def _word(header: Dataset, keyword: str) -> str:
+    try:
+        return str(header.get(keyword) or "")
+    except MALFORMED:
+        raise PixelDataUnusable(f"{keyword} is no word") from None

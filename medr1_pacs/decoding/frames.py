@@ -13,12 +13,12 @@ from typing import BinaryIO
 import numpy as np
 from pydicom import Dataset, dcmread, uid
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from medr1_pacs.decoding.codecs import JPEG_FAMILY, Samples, decode_jpeg_family, decode_rle
 from medr1_pacs.decoding.description import (
     DESCRIPTION_KEYWORDS,
+    MALFORMED,
     PixelDescription,
     describe_pixels,
 )
@@ -29,20 +29,6 @@ from medr1_pacs.errors import PixelDataUnusable
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}  # Float and Double Float Pixel Data
 _OFFSET_TABLE_KEYWORDS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-
-# What pydicom raises over malformed bytes.
-_MALFORMED = (
-    InvalidDicomError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    EOFError,
-    StopIteration,
-    struct.error,
-)
 
 
 def decode_frame(path: Path, frame_index: int, max_frame_bytes: int) -> DecodedFrame:
@@ -84,7 +70,7 @@ def decode_frame(path: Path, frame_index: int, max_frame_bytes: int) -> DecodedF
 def _read_transfer_syntax_uid(path: Path) -> str:
     try:
         transfer_syntax_uid = str(read_file_meta_info(path).get("TransferSyntaxUID") or "")
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise PixelDataUnusable("the file is not a DICOM file") from error
     # Deflated data inflates without bound before a single element can be looked at.
     if transfer_syntax_uid not in (*_NATIVE, uid.RLELossless, *JPEG_FAMILY):
@@ -100,7 +86,7 @@ def _read_header(file: BinaryIO) -> Dataset:
             stop_before_pixels=True,
             specific_tags=[*DESCRIPTION_KEYWORDS, *_OFFSET_TABLE_KEYWORDS],
         )
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise PixelDataUnusable(f"the data set does not parse: {type(error).__name__}") from error
 
 
@@ -136,15 +122,15 @@ def _read_encoded_frame(
     file: BinaryIO, header: Dataset, description: PixelDescription, frame_index: int
 ) -> bytes:
     """Join the fragments of one frame, found by whichever offset table there is (PS3.5 A.4)."""
-    offsets, lengths = (header.get(keyword) for keyword in _OFFSET_TABLE_KEYWORDS)
     try:
+        offsets, lengths = (header.get(keyword) for keyword in _OFFSET_TABLE_KEYWORDS)
         return get_frame(
             file,
             frame_index,
             extended_offsets=(offsets, lengths) if offsets and lengths else None,
             number_of_frames=description.number_of_frames,
         )
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise PixelDataUnusable(f"its fragments are malformed: {error}") from error
 
 

@@ -131,8 +131,9 @@ class _Child:
             self.stop()
             raise PixelDataUnusable(f"the decoder was ended after {self._timeout_s:g} s") from error
         except (EOFError, BrokenPipeError) as error:
+            ended = _how_it_ended(process)  # before stop() gives it another end
             self.stop()
-            raise PixelDataUnusable(f"the decoder {_how_it_ended(process)}") from error
+            raise PixelDataUnusable(f"the decoder {ended}") from error
         except (ValueError, KeyError, TypeError) as error:
             # Its memory is no longer its own.
             self.stop()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ImageCms
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DermoscopicPhotographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -22,7 +23,6 @@ from pydicom.uid import (
     OphthalmicPhotography8BitImageStorage,
     OphthalmicTomographyImageStorage,
     UltrasoundImageStorage,
-    UID,
     VLWholeSlideMicroscopyImageStorage,
 )
 

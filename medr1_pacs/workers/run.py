@@ -63,6 +63,7 @@ def _work(app: Celery, bench: Bench, queues: Sequence[str]) -> None:
     try:
         app.worker_main(
             [
+                "--quiet",
                 "worker",
                 "--pool=solo",  # CUDA does not survive a fork
                 f"--queues={','.join(queues)}",
@@ -70,7 +71,6 @@ def _work(app: Celery, bench: Bench, queues: Sequence[str]) -> None:
                 "--without-mingle",
                 "--without-heartbeat",
                 "--loglevel=WARNING",
-                "--quiet",
             ]
         )
     finally:

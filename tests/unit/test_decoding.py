@@ -141,6 +141,15 @@ def test_every_bundled_frame_is_what_pydicom_makes_of_it(path, pool):
     assert decoded.stored_values.dtype == expected.dtype.newbyteorder("<")
 
 
+def test_the_bundled_jpeg_ls_file_is_the_uncompressed_one(pool):
+    compressed, plain = (
+        pool.decode(BUNDLED / "test_files" / name, 0).stored_values
+        for name in ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm")
+    )
+
+    assert np.array_equal(compressed, plain)
+
+
 # --- compressed transfer syntaxes
 
 GRAY8 = RANDOM.integers(0, 256, (17, 23)).astype(np.uint8)

@@ -111,9 +111,7 @@ def test_ct_values_are_hounsfield_units():
     assert middle.pixel_array.dtype == np.int16
 
 
-@pytest.mark.parametrize(
-    ("modality", "least", "most"), [(Modality.CT, 5, 7), (Modality.MRI, 3, 5)]
-)
+@pytest.mark.parametrize(("modality", "least", "most"), [(Modality.CT, 5, 7), (Modality.MRI, 3, 5)])
 def test_stacks_have_slices_at_rising_positions(modality, least, most):
     study = make_study(modality, 2)
 

@@ -1,6 +1,7 @@
 """A tiny Qwen2-VL that can do the demo questions on a machine without GPU. Not Med-R1.
 
 lessons     what it is taught: questions, and the completion that is right for each
+untaught    the questions that it must not pretend to answer
 pictures    the phantoms as the service shows them, varied for training
 tokenizer   its own small tokenizer, in the shape of Qwen2-VL's
 network     its size, and the batched vision tower that training uses

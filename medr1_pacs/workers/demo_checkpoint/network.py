@@ -9,8 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
-from transformers import Qwen2VLProcessor
+from transformers import (
+    GenerationConfig,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLProcessor,
+)
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
 from medr1_pacs.workers.demo_checkpoint.tokenizer import MERGE, PATCH_PX

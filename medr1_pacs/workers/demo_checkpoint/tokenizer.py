@@ -29,6 +29,11 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+ROLES = {
+    "unk_token": "<|endoftext|>",
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+}
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 VOCABULARY_SIZE = 1152
 PATCH_PX, MERGE = 28, 2  # 392 px = 7 x 7 tokens of 56 px: no processor resizes the pinned picture
@@ -75,9 +80,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
         merges=[tuple(merge) for merge in model["merges"]],
-        unk_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        **ROLES,
         model_max_length=4096,
         padding_side="left",
     )

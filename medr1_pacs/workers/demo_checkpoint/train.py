@@ -95,7 +95,9 @@ def step_with(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters() if p.requires_grad], 1.0)
+    nn.utils.clip_grad_norm_(
+        [p for module in modules for p in module.parameters() if p.requires_grad], 1.0
+    )
     optimizer.step()
 
 
