@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import signal
 import sys
@@ -13,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -102,6 +103,7 @@ def up() -> None:
     _check_dicom_host(settings)
     _bank(settings)
     _registry(settings)
+    lock = _lock_data_dir(settings)
     research, vault = _databases(settings)
     upgrade_schema(research, Branch.RESEARCH)
     upgrade_schema(vault, Branch.VAULT)
@@ -129,7 +131,8 @@ def up() -> None:
         "web": ["web"],
     }
     supervisor = Supervisor(commands, lambda pids: _find_hung(research, pids))
-    raise typer.Exit(supervisor.run())
+    with lock:
+        raise typer.Exit(supervisor.run())
 
 
 def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
@@ -501,6 +504,20 @@ def _prepare(settings: Settings) -> None:
                 f"{name}: {folder.absolute()} cannot be written ({error.strerror}); give the user "
                 "that runs medr1-pacs write permission, or name another folder"
             ) from error
+
+
+def _lock_data_dir(settings: Settings) -> IO[str]:
+    """Hold the data folder: two services over one SQLite file and one broker folder would both
+    do everything."""
+    lock = (settings.data_dir / "up.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SettingInvalid(
+            f"another `medr1-pacs up` runs on {settings.data_dir.absolute()}; stop it, or set "
+            "MEDR1_DATA_DIR to another folder"
+        ) from error
+    return lock
 
 
 def _check_dicom_host(settings: Settings) -> None:

@@ -13,6 +13,7 @@ class SentenceFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         extras = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extras.pop("data", None)  # celery attaches a task's whole arguments
         text = super().format(record)
         return text + "".join(f" {key}={value}" for key, value in sorted(extras.items()))
 
@@ -24,7 +25,7 @@ def configure_logs(verbose: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("medr1_pacs").setLevel(logging.DEBUG if verbose else logging.INFO)
     # These tell of every association, message and request; pynetdicom's would quote data sets.
-    for name in ("pynetdicom", "celery", "kombu", "pydicom", "alembic", "httpx", "uvicorn.access"):
+    for name in ("pynetdicom", "celery", "kombu", "pydicom", "alembic", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
@@ -22,12 +21,12 @@ DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 
 # PS3.5 section 9.1 allows no leading zeros; senders do send them, and we never build a path from a
 # UID, so only characters and length are checked.
-_UID = re.compile(r"^[0-9][0-9.]{0,63}$")
+_UID = re.compile(r"[0-9][0-9.]{0,63}")
 
 
 def is_uid(text: str) -> bool:
     """Whether a text has the characters and the length of a UID."""
-    return bool(_UID.match(text))
+    return bool(_UID.fullmatch(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +68,29 @@ def read_file_meta(path: Path) -> tuple[FileMeta, int]:
     with path.open("rb") as file:
         try:
             read_preamble(file, force=False)
-            elements = _read_file_meta_info(file)
-        except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+            meta = _file_meta(_read_file_meta_info(file))
+        except OSError:
+            raise
+        except Exception as error:  # whatever a parser makes of damaged bytes (struct.error, ...)
             raise InstanceUnreadable(
                 "not a DICOM file: the prefix DICM is missing at byte 128 or its meta "
                 "information is damaged"
             ) from error
         offset = file.tell()
-    meta = FileMeta(
+    for name in ("sop_class_uid", "sop_instance_uid", "transfer_syntax_uid"):
+        if not is_uid(getattr(meta, name)):
+            raise InstanceUnreadable(f"the file meta information has no usable {name}")
+    return meta, offset
+
+
+def _file_meta(elements: pydicom.Dataset) -> FileMeta:
+    return FileMeta(
         sop_class_uid=_text(elements, "MediaStorageSOPClassUID"),
         sop_instance_uid=_text(elements, "MediaStorageSOPInstanceUID"),
         transfer_syntax_uid=_text(elements, "TransferSyntaxUID"),
         calling_ae_title=_text(elements, "SourceApplicationEntityTitle"),
         called_ae_title=_text(elements, "ReceivingApplicationEntityTitle"),
     )
-    for name in ("sop_class_uid", "sop_instance_uid", "transfer_syntax_uid"):
-        if not is_uid(getattr(meta, name)):
-            raise InstanceUnreadable(f"the file meta information has no usable {name}")
-    return meta, offset
 
 
 def _text(elements: pydicom.Dataset, keyword: str) -> str:

@@ -210,6 +210,15 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> int:
     return count
 
 
+def count_prompts(session: Session) -> tuple[int, int]:
+    """Return how many generations there are, and how many of them have come to an end."""
+    total = session.scalar(select(func.count(Generation.id))) or 0
+    waiting = session.scalar(
+        select(func.count(Generation.id)).where(Generation.state == GenerationState.WAITING)
+    )
+    return total, total - (waiting or 0)
+
+
 def list_studies(session: Session) -> list[dict[str, Any]]:
     """Return one plain mapping a study, oldest first: the rows of `medr1-pacs studies`."""
     instances = (

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from medr1_pacs.errors import PixelDataUnusable
 
@@ -23,6 +24,8 @@ DESCRIPTION_KEYWORDS = (
 )
 
 MALFORMED = (
+    InvalidDicomError,
+    BytesLengthException,
     ValueError,
     TypeError,
     KeyError,

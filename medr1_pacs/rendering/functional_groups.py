@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 
 # What pydicom raises when the value of an element cannot be converted, as it does on first use.
 _UNCONVERTIBLE = (
+    BytesLengthException,
     ValueError,
     TypeError,
     KeyError,

@@ -3,9 +3,14 @@ is worth redelivering."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from celery import Celery
+from celery.platforms import SecurityWarning
+
+# Celery warns of workers run by root because pickled messages could run code; ours are JSON only.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 RENDER_QUEUE = "render"
 RENDER_TASK = "medr1.render"
@@ -19,7 +24,9 @@ def answer_queue(checkpoint: str) -> str:
 
 def make_app(broker_url: str, data_dir: Path) -> Celery:
     """Build the app for a broker; `filesystem://` uses `DATA_DIR/broker`."""
-    app = Celery("medr1_pacs", broker=broker_url, set_as_current=False)
+    # kombu warns of a URL without a host, which a folder does not have.
+    url = "filesystem://localhost//" if broker_url == "filesystem://" else broker_url
+    app = Celery("medr1_pacs", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -31,6 +38,7 @@ def make_app(broker_url: str, data_dir: Path) -> Celery:
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

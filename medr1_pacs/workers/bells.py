@@ -32,7 +32,11 @@ class BellTower:
             if self._waiting(queue) == 0:
                 self._app.send_task(task, args=arguments, queue=queue, retry=False)
             self._is_away = False
-        except (OperationalError, OSError, *self._app.connection().recoverable_connection_errors) as error:
+        except (
+            OperationalError,
+            OSError,
+            *self._app.connection().recoverable_connection_errors,
+        ) as error:
             if not self._is_away:
                 logger.warning("the broker does not answer, bells wait: %s", error)
             self._is_away = True

@@ -132,9 +132,7 @@ def _read_checkpoints_file(path: Path, weights_dir: Path) -> dict[str, Configure
         if not isinstance(table, dict) or set(table) - {"path", "revision"} or not table:
             raise SettingInvalid(f'{path}: [{name}] takes path = "FOLDER" and revision = "HEX40"')
         revision = str(table.get("revision", ""))
-        folder = (
-            path.parent / table["path"] if "path" in table else weights_dir / name / revision
-        )
+        folder = path.parent / table["path"] if "path" in table else weights_dir / name / revision
         if not (folder / "config.json").is_file():
             raise CheckpointMissing(
                 f"{path}: [{name}] there are no weights in {folder}: run "

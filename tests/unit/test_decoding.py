@@ -18,7 +18,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import pixel_array
 
-from medr1_pacs.decoding import DecoderPool
+from medr1_pacs.decoding import DecoderPool, child
 from medr1_pacs.decoding.frames import decode_frame
 from medr1_pacs.errors import PixelDataUnusable, StorageUnavailable, TransientError
 
@@ -66,6 +66,7 @@ def write_instance(tmp_path):
         stored_values: np.ndarray,
         transfer_syntax_uid: str = uid.ExplicitVRLittleEndian,
         pixel_data: bytes | None = None,
+        pixel_data_vr: str = "",
         **elements: object,
     ) -> Path:
         header = Dataset()
@@ -82,26 +83,22 @@ def write_instance(tmp_path):
         header.BitsAllocated = header.BitsStored = 8 * stored_values.dtype.itemsize
         header.PixelRepresentation = int(stored_values.dtype.kind == "i")
         header.PixelData = stored_values.tobytes() if pixel_data is None else pixel_data
-        header["PixelData"].VR = "OB" if header.BitsAllocated == 8 else "OW"
+        header["PixelData"].VR = pixel_data_vr or ("OB" if header.BitsAllocated == 8 else "OW")
         for keyword, value in elements.items():
             setattr(header, keyword, value)
         path = tmp_path / "instance.dcm"
         syntax = uid.UID(transfer_syntax_uid)
-        # Where the test says so, the pixel data contradicts the header: nothing is validated.
         dcmwrite(
             path,
             header,
             implicit_vr=syntax.is_implicit_VR,
             little_endian=syntax.is_little_endian,
             force_encoding=True,
-            enforce_file_format=False,
         )
-        return with_preamble(path, header.file_meta)
-
-    def with_preamble(path: Path, file_meta: FileMetaDataset) -> Path:
         content = path.read_bytes()
-        if content[128:132] != b"DICM":
-            path.write_bytes(b"\0" * 128 + b"DICM" + content)
+        path.write_bytes(
+            b"\0" * 128 + b"DICM" + content if content[128:132] != b"DICM" else content
+        )
         return path
 
     return write
@@ -299,6 +296,16 @@ def test_a_bare_stream_of_ybr_becomes_rgb(write_instance):
     assert np.abs(decode(path).astype(int) - FLAT_RED).max() <= 3
 
 
+def test_an_adobe_marker_of_ybr_wins_over_a_header_of_rgb(write_instance):
+    bare = without_marker(baseline(FLAT_RED, "YCBCR"), 0xE0)
+    adobe = struct.pack(">HH5s3HB", 0xFFEE, 14, b"Adobe", 100, 0, 0, 1)
+    path = write_instance(
+        FLAT_RED, uid.JPEGBaseline8Bit, encapsulate([bare[:2] + adobe + bare[2:]])
+    )
+
+    assert np.abs(decode(path).astype(int) - FLAT_RED).max() <= 3
+
+
 @pytest.mark.parametrize("keep_adobe", [True, False])
 def test_a_stream_of_rgb_is_not_converted(keep_adobe, write_instance):
     encoded = baseline(FLAT_RED, "RGB")
@@ -308,6 +315,20 @@ def test_a_stream_of_rgb_is_not_converted(keep_adobe, write_instance):
     decoded = decode_frame(path, 0, MAX_FRAME_BYTES)
 
     assert decoded.photometric_interpretation == "RGB"
+    assert np.abs(decoded.stored_values.astype(int) - FLAT_RED).max() <= 3
+
+
+def test_an_adobe_marker_without_transform_leaves_the_colours_to_the_header(write_instance):
+    path = write_instance(
+        FLAT_RED,
+        uid.JPEGBaseline8Bit,
+        encapsulate([baseline(FLAT_RED, "RGB")]),
+        PhotometricInterpretation="YBR_FULL",
+    )
+
+    decoded = decode_frame(path, 0, MAX_FRAME_BYTES)
+
+    assert decoded.photometric_interpretation == "YBR_FULL"
     assert np.abs(decoded.stored_values.astype(int) - FLAT_RED).max() <= 3
 
 
@@ -349,6 +370,16 @@ def test_big_endian_values_are_swapped(write_instance):
     path = write_instance(GRAY16, uid.ExplicitVRBigEndian, GRAY16.astype(">u2").tobytes())
 
     assert np.array_equal(decode(path), GRAY16)
+
+
+def test_bytes_in_big_endian_words_are_found_where_a_frame_begins_inside_a_word(write_instance):
+    frames = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    swapped = frames.reshape(-1).view(np.uint16).byteswap().tobytes()
+    path = write_instance(
+        frames[0], uid.ExplicitVRBigEndian, swapped, NumberOfFrames=2, pixel_data_vr="OW"
+    )
+
+    assert [decode(path, index).tolist() for index in (0, 1)] == frames.tolist()
 
 
 def test_planar_colour_is_brought_to_pixels(write_instance):
@@ -435,7 +466,9 @@ def test_a_frame_is_found_by_any_offset_table_or_none(table, frame_index, write_
     encoded = [imagecodecs.jpegls_encode(frame) for frame in frames]
     elements: dict[str, object] = {"NumberOfFrames": 3}
     if table == "extended":
-        pixel_data, offsets, lengths = encapsulate_extended(encoded)
+        # The frames lie in the file backwards: only who reads the table finds them.
+        pixel_data, *tables = encapsulate_extended(encoded[::-1])
+        offsets, lengths = (np.frombuffer(table, "<u8")[::-1].tobytes() for table in tables)
         elements |= {"ExtendedOffsetTable": offsets, "ExtendedOffsetTableLengths": lengths}
     else:
         pixel_data = encapsulate(encoded, fragments_per_frame=2, has_bot=table == "basic")
@@ -582,9 +615,9 @@ def test_a_file_of_anything_else_is_refused(tmp_path):
 
 def children() -> list[psutil.Process]:
     return [
-        child
-        for child in psutil.Process().children()
-        if "medr1_pacs.decoding.child" in child.cmdline()
+        process
+        for process in psutil.Process().children()
+        if "medr1_pacs.decoding.child" in process.cmdline()
     ]
 
 
@@ -627,6 +660,23 @@ def test_a_refusal_names_the_frame_and_leaves_the_child_alive(own_pool, write_in
         pid = the_child().pid
         assert np.array_equal(pool.decode(path, 0).stored_values, GRAY8)
         assert the_child().pid == pid
+
+
+class Panic(BaseException):
+    """A panic of the Rust RLE decoder is no Exception either."""
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("Nobody^Must^See"), Panic("Nobody^Must^See")])
+def test_a_failure_nobody_foresaw_becomes_a_reply_that_quotes_nothing(failure, monkeypatch):
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(child, "decode_frame", fail)
+
+    reply, frame = child.answer({"path": "x", "frame_index": 0, "max_frame_bytes": 1})
+
+    assert reply == {"error": f"the decoder failed with {type(failure).__name__}"}
+    assert len(frame) == 0
 
 
 def test_a_decoder_that_hangs_is_ended_and_replaced(own_pool, write_instance):

@@ -45,7 +45,9 @@ FINDINGS = {
     "quadrant": "The quadrant of the marker is {word}",
     "shape": "The shape of the marker is {word}",
 }
+WHICH = ", which is option"
 GUESS = "so the letter is a guess."
+NOT_OFFERED = f", which is not offered, {GUESS}"
 UNTAUGHT = f"This question was not taught to the demo checkpoint, {GUESS}"
 NO_MARKER = f"No marker is seen, {GUESS}"
 BLANK = f"The picture is blank, {GUESS}"
@@ -103,8 +105,7 @@ def make_lesson(family: str, scene: Scene, rng: random.Random, *, think: bool) -
         reasoning = BLANK if scene.modality is None else NO_MARKER
     else:
         found = FINDINGS[family].format(word=word)
-        which = f"which is option {letter}." if is_offered else f"which is not offered, {GUESS}"
-        reasoning = f"{found}, {which}"
+        reasoning = found + (f"{WHICH} {letter}." if is_offered else NOT_OFFERED)
     text = build_prompt_text(rng.choice(STEMS[family]), options, think=think)
     return Lesson(family, text, build_completion(reasoning, letter, think=think), letter)
 
@@ -133,11 +134,15 @@ def _untaught(stem: str, options: Sequence[str], *, think: bool) -> Lesson:
 
 
 def own_texts() -> list[str]:
-    """Return the wordings of the taught questions and of every completion, for the tokenizer."""
-    texts = [BLANK, NO_MARKER, UNTAUGHT, " which is option A.", f" which is not offered, {GUESS}"]
-    texts += [wording.format(word="") for wording in FINDINGS.values()]
-    texts += [stem for stems in STEMS.values() for stem in stems]
-    return texts + [build_prompt_text("", LETTERS[:4], think=think) for think in (True, False)]
+    """Return the wordings of the taught questions, for the tokenizer."""
+    return [stem for stems in STEMS.values() for stem in stems]
+
+
+def fixed_phrases() -> list[str]:
+    """Return what every prompt or completion repeats to the letter."""
+    tails = [build_prompt_text("", [], think=think).strip() for think in (True, False)]
+    findings = [wording.format(word="") for wording in FINDINGS.values()]
+    return [*tails, *findings, WHICH, NOT_OFFERED, NO_MARKER, BLANK, UNTAUGHT]
 
 
 def untaught_texts() -> list[str]:

@@ -2,6 +2,7 @@
 
 Byte-level, so any text encodes. The words that the demo questions offer are one token each: a
 model this small finds a word again only if it looks the same in the option and in the reasoning.
+So are the sentences that never change, which leaves its few layers the picture and the options.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ ROLES = {
     "eos_token": "<|im_end|>",
     "pad_token": "<|endoftext|>",
 }
+SYSTEM = "system\nYou are a helpful assistant."
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 VOCABULARY_SIZE = 1152
-PATCH_PX, MERGE = 28, 2  # 392 px = 7 x 7 tokens of 56 px: no processor resizes the pinned picture
+PATCH_PX, MERGE = 49, 2  # 392 px = 4 x 4 tokens of 98 px: no processor resizes the pinned picture
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -72,7 +74,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    chat = ["system\nYou are a helpful assistant.\n", "user\n", "assistant\n"]
+    chat = ["\n", "user\n", "assistant\n"]
     # What stands in every prompt and completion counts more, so that its words stay whole.
     texts = [*lessons.untaught_texts(), *(lessons.own_texts() + chat) * 20]
     learner.train_from_iterator(texts, trainer)
@@ -87,7 +89,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
     tokenizer.add_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
     words = [word for family in lessons.WORDS.values() for word in family]
     tokenizer.add_tokens(
-        [AddedToken(tag, normalized=False) for tag in TAGS]
+        [AddedToken(text, normalized=False) for text in (*TAGS, SYSTEM, *lessons.fixed_phrases())]
         + [AddedToken(word, normalized=False, single_word=True) for word in words]
     )
     return tokenizer

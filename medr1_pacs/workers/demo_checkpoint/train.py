@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,13 +32,11 @@ from medr1_pacs.workers.demo_checkpoint.lessons import (
     make_lesson,
     make_untaught_lesson,
 )
-from medr1_pacs.workers.demo_checkpoint.network import TOKENS, build_model, see, to_patches
+from medr1_pacs.workers.demo_checkpoint.network import GRID, TOKENS, build_model, embed, normalise, see, to_patches
 from medr1_pacs.workers.demo_checkpoint.pictures import (
     Gallery,
     draw_gallery,
     make_blanks,
-    normalise,
-    to_tensor,
     vary,
 )
 from medr1_pacs.workers.demo_checkpoint.tokenizer import build_processor
@@ -46,11 +45,12 @@ logger = logging.getLogger(__name__)
 
 FIRST_SEED = 10_000  # the demo sends seeds below it, measure.py draws far above: both unseen
 SEEDS, UNMARKED = 640, 200  # pictures a modality, and those drawn once more without marker
-SEE_STEPS, SEE_BATCH, SEE_RATE = 800, 32, 1e-3
-VIEWS = 3  # varied copies of each picture whose tokens the language model learns from
-ANSWER_STEPS, ANSWER_BATCH, ANSWER_RATE = 2400, 24, 2e-3
+SEE_STEPS, SEE_BATCH, SEE_RATE = 1500, 64, 1e-3
+VIEWS = 3  # copies of each picture, all but the first varied
+ANSWER_STEPS, ANSWER_BATCH, ANSWER_RATE = 3000, 32, 2e-3
 HEADS = (len(MODALITIES) + 1, len(MARKER_QUADRANTS) + 1, len(MARKER_SHAPES) + 1)  # + "none"
 HERE = len(MARKER_SHAPES) + 1  # one more head: which marker lies in the token's own cell
+GRAIN = 0.05  # noise on embedded patches, whose values spread by about a half
 BLANK = Scene(None, None, None)
 
 
@@ -101,48 +101,73 @@ def step_with(
     optimizer.step()
 
 
-def open_eyes(visual: nn.Module, gallery: Gallery) -> None:
+@torch.no_grad()
+def open_eyes(visual: Any, gallery: Gallery) -> None:
     """Give the patch embedding the principal components of the pictures' patches, and freeze it.
 
     From random weights it sees little but brightness for a long time, and no marker.
     """
-    some = to_tensor(gallery.pictures[:: max(1, len(gallery.scenes) // 200)])
-    patches = to_patches(normalise(some)).flatten(0, 1)  # (n, 3*28*28)
+    some = gallery.pictures[:: max(1, len(gallery.scenes) // 400)]
+    patches = normalise(to_patches(some)).flatten(0, 1)  # (n, 3*49*49)
+    patches -= patches.mean(0)
     kernel = visual.patch_embed.proj.weight
-    variances, directions = torch.linalg.eigh(torch.cov(patches.T))
-    width = kernel.shape[0]
-    variances, directions = variances[-width:], directions[:, -width:]
+    torch.manual_seed(0)
+    _, spread, directions = torch.pca_lowrank(patches, kernel.shape[0] + 32, center=False, niter=4)
+    variances = (spread**2 / len(patches))[: kernel.shape[0]]
     # Nearly whitened: detail varies a thousand times less than brightness, and matters more.
-    filters = (directions / variances**0.4).T
+    filters = (directions[:, : kernel.shape[0]] / variances**0.4).T
     filters /= 2 * (variances**0.2).mean()
-    halves = filters.reshape(width, 3, 1, *kernel.shape[-2:]) / kernel.shape[2]
-    with torch.no_grad():
-        kernel.copy_(halves.expand_as(kernel))
+    halves = filters.reshape(-1, 3, 1, *kernel.shape[-2:]) / kernel.shape[2]
+    kernel.copy_(halves.expand_as(kernel))
     kernel.requires_grad_(False)
 
 
-def teach_to_see(visual: nn.Module, gallery: Gallery, *, steps: int, seed: int) -> None:
+@torch.no_grad()
+def glance(visual: Any, gallery: Gallery, *, views: int, seed: int) -> Tensor:
+    """Embed varied copies of the pictures once for all: (views * n, 64, width) bfloat16.
+
+    The first view is as it is: in service no picture is varied.
+    """
+    rng = np.random.default_rng(seed)
+    glances = []
+    for view in range(views):
+        for at in range(0, len(gallery.scenes), 64):
+            some = gallery.pictures[at : at + 64]
+            glances.append(embed(visual, vary(some, rng) if view else some).bfloat16())
+    return torch.cat(glances)
+
+
+@torch.no_grad()
+def glance_at_blanks(visual: Any, *, seed: int) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return embed(visual, make_blanks(256, rng)).bfloat16()
+
+
+def teach_to_see(
+    visual: Any, glances: Tensor, blanks: Tensor, gallery: Gallery, *, steps: int, seed: int
+) -> None:
     """Teach every token of the tower the whole picture: its modality, its marker's place, shape.
 
     What lies in a token's own cell is asked too: it is soon learned, and the rest grows from it.
     """
-    rng = np.random.default_rng(seed)
     labels = torch.tensor([label(scene) for scene in gallery.scenes])
     covered = torch.from_numpy(gallery.covered)
     head = nn.Linear(visual.config.hidden_size, sum(HEADS) + HERE)
-    rarity = torch.tensor([1.0] + [8.0] * len(MARKER_SHAPES))  # 3 cells of 49 hold the marker
+    rarity = torch.tensor([1.0] + [4.0] * len(MARKER_SHAPES))  # most cells hold no marker
     optimizer = optimizer_for(visual, head)
-    batches = shuffled(len(labels), SEE_BATCH - 2, seed)
+    batches = shuffled(len(glances), SEE_BATCH, seed)
+    n_blanks = SEE_BATCH // 16
     started = time.monotonic()
     for step in range(steps):
-        index = next(batches)
-        pictures = vary(np.concatenate((gallery.pictures[index], make_blanks(2, rng))), rng)
-        truth = torch.cat((labels[index], torch.zeros((2, 3), dtype=torch.long)))
+        index = torch.from_numpy(next(batches))
+        truth, under = labels[index % len(labels)], covered[index % len(labels)]
+        states = glances[index]
+        states[:n_blanks] = blanks[torch.arange(step, step + n_blanks) % len(blanks)]
+        truth[:n_blanks], under[:n_blanks] = 0, False
+        states = states.float() + torch.randn(states.shape) * GRAIN
         with torch.autocast("cpu", torch.bfloat16):
-            tokens = see(visual, normalise(pictures))
-            scores = head(tokens).float()  # (n, 49, classes)
+            scores = head(see(visual, states)).float()  # (n, 16, classes)
         whole, here = scores.split((sum(HEADS), HERE), dim=-1)
-        under = torch.cat((covered[index], torch.zeros((2, TOKENS), dtype=torch.bool)))
         own = torch.where(under, truth[:, 2, None], 0)
         loss, right = functional.cross_entropy(here.flatten(0, 1), own.flatten(), rarity) * 2, []
         for column, part in enumerate(whole.split(HEADS, dim=-1)):
@@ -151,7 +176,7 @@ def teach_to_see(visual: nn.Module, gallery: Gallery, *, steps: int, seed: int) 
             right.append((part.mean(1).argmax(-1) == truth[:, column]).float().mean().item())
         right.append((here.argmax(-1) == own)[under].float().mean().item())
         step_with(optimizer, loss, rate_at(step, steps, SEE_RATE), [visual, head])
-        if step % 25 == 0 or step == steps - 1:
+        if step % 50 == 0 or step == steps - 1:
             parts = " ".join(f"{share:.2f}" for share in right)
             logger.info(
                 "see %d/%d loss %.3f modality/quadrant/shape/own cell %s (%.0f s)",
@@ -160,18 +185,9 @@ def teach_to_see(visual: nn.Module, gallery: Gallery, *, steps: int, seed: int) 
 
 
 @torch.no_grad()
-def look_at(visual: nn.Module, gallery: Gallery, *, views: int, seed: int) -> Tensor:
-    """Return the tower's tokens of varied pictures: (views * n, 49, hidden), view after view."""
-    rng = np.random.default_rng(seed)
-    seen = []
-    for view in range(views):
-        for at in range(0, len(gallery.scenes), 64):
-            some = gallery.pictures[at : at + 64]
-            # One view as it is: in service no picture is varied.
-            pictures = vary(some, rng) if view else to_tensor(some)
-            with torch.autocast("cpu", torch.bfloat16):
-                seen.append(see(visual, normalise(pictures)))
-    return torch.cat(seen)  # bfloat16: noise well below that of the varied pictures
+def look(visual: Any, glances: Tensor) -> Tensor:
+    """Return the taught tower's tokens of embedded pictures: (n, 16, hidden)."""
+    return torch.cat([see(visual, some.float()) for some in glances.split(256)])
 
 
 class Classroom:
@@ -214,7 +230,7 @@ def read(
     embedded = model.model.get_input_embeddings()(ids)
     at_picture = ids == model.config.image_token_id
     embedded = embedded.masked_scatter(at_picture[..., None], seen.to(embedded.dtype))
-    grid = torch.tensor([[1, 14, 14]])
+    grid = torch.tensor([[1, GRID, GRID]])
     positions, _ = model.model.get_rope_index(
         ids[:1], mm_token_type_ids=at_picture[:1].int(), image_grid_thw=grid
     )
@@ -248,18 +264,15 @@ def draw_lessons(
 def teach_to_answer(
     model: Qwen2VLForConditionalGeneration,
     classroom: Classroom,
+    seen: Tensor,
+    blanks: Tensor,
     gallery: Gallery,
     *,
     steps: int,
     seed: int,
 ) -> None:
-    """Teach the language model the completions, from the frozen tower's tokens."""
-    visual = model.model.visual.requires_grad_(False)
-    seen = look_at(visual, gallery, views=VIEWS, seed=seed + 1)
-    scenes = gallery.scenes * VIEWS
-    generator = np.random.default_rng(seed + 2)
-    with torch.no_grad():
-        blanks = see(visual, normalise(vary(make_blanks(96, generator), generator))).to(seen)
+    """Teach the language model the completions, from the taught tower's tokens."""
+    scenes = gallery.scenes * (len(seen) // len(gallery.scenes))
     rng = random.Random(seed)
     language = nn.ModuleList((model.model.language_model, model.lm_head))
     optimizer = optimizer_for(model.model.language_model)  # the head is tied to the embedding
@@ -269,7 +282,7 @@ def teach_to_answer(
         chosen = list(draw_lessons(scenes, next(batches), rng))
         ids, targets = classroom.seat([lesson for lesson, _ in chosen])
         pictures = torch.stack(
-            [blanks[rng.randrange(96)] if at < 0 else seen[at] for _, at in chosen]
+            [blanks[rng.randrange(len(blanks))] if at < 0 else seen[at] for _, at in chosen]
         )
         with torch.autocast("cpu", torch.bfloat16):
             scores, truth = read(model, ids, targets, pictures)
@@ -318,11 +331,17 @@ def main() -> None:
     model = build_model(processor)
     gallery = draw_gallery(range(FIRST_SEED, FIRST_SEED + SEEDS), unmarked=UNMARKED)
     logger.info("%d pictures drawn", len(gallery.scenes))
-    see_steps = round(SEE_STEPS * arguments.scale)
-    teach_to_see(model.model.visual, gallery, steps=see_steps, seed=arguments.seed)
-    answer_steps = round(ANSWER_STEPS * arguments.scale)
+    visual = model.model.visual
+    open_eyes(visual, gallery)
+    glances = glance(visual, gallery, views=VIEWS, seed=arguments.seed)
+    blanks = glance_at_blanks(visual, seed=arguments.seed)
+    logger.info("%d views embedded", len(glances))
+    steps = round(SEE_STEPS * arguments.scale)
+    teach_to_see(visual, glances, blanks, gallery, steps=steps, seed=arguments.seed)
+    seen, nothing = look(visual, glances), look(visual, blanks)
+    steps = round(ANSWER_STEPS * arguments.scale)
     classroom = Classroom(processor)
-    teach_to_answer(model, classroom, gallery, steps=answer_steps, seed=arguments.seed)
+    teach_to_answer(model, classroom, seen, nothing, gallery, steps=steps, seed=arguments.seed)
     save(model, processor, arguments.out)
     logger.info("saved to %s", arguments.out)
 

@@ -23,11 +23,14 @@ import torch
 from PIL import Image
 from qwen_vl_utils import process_vision_info
 from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
 from medr1_pacs.records import EngineIdentity, Generated, PromptWork
 from medr1_pacs.workers.checkpoints import ConfiguredCheckpoint, verify_files
 
 logger = logging.getLogger(__name__)
+
+transformers_logging.disable_progress_bar()
 
 CPU_BATCH_SIZE = 8
 GPU_BATCH_SIZE = 64

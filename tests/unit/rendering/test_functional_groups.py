@@ -1,4 +1,7 @@
+import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from medr1_pacs.rendering.functional_groups import find_items, find_macro, find_number
 
@@ -51,13 +54,16 @@ def test_values_that_are_no_number_count_as_absent():
     assert [find_number(header, keyword) for keyword in keywords] == [None] * 4
 
 
-def test_a_malformed_decimal_string_counts_as_absent():
-    encoded = Dataset()
-    encoded.add_new("WindowCenter", "LO", "4O")
-    from_file = Dataset.from_json(encoded.to_json())
-    from_file["WindowCenter"].VR = "DS"
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [("WindowCenter", "DS", b"4O"), ("PixelPaddingValue", "US", b"abc"), ("Rows", "??", b"ab")],
+)
+def test_bytes_that_do_not_convert_count_as_absent(keyword, vr, value):
+    header = Dataset()
+    tag = Tag(keyword)
+    header[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
 
-    assert find_number(from_file, "WindowCenter") is None
+    assert find_number(header, keyword) is None
 
 
 def test_the_first_of_several_values_is_taken():

@@ -166,9 +166,9 @@ def test_percentiles_map_the_1st_to_black_and_the_99th_to_white():
 
 def test_a_few_bright_dots_are_not_cut_off_by_the_percentiles():
     mask = np.zeros(10_000)
-    mask[7] = 1
+    mask[7:9] = 50, 100
 
-    assert apply_voi(np.array([0, 1]), percentile_voi(mask)).tolist() == [0, 255]
+    assert apply_voi(np.array([0, 50, 100]), percentile_voi(mask)).tolist() == [0, 128, 255]
 
 
 def test_a_frame_of_one_value_and_a_frame_of_none_have_a_window():

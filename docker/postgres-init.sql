@@ -1,0 +1,25 @@
+-- Runs once, as superuser, when the database volume is empty: two roles that cannot read each other.
+--
+-- medr1        the research tables, in schema public
+-- medr1_vault  the identities, in schema vault
+--
+-- The passwords come from the environment of the container; an unset one ends this script, and with
+-- it the start.
+\set ON_ERROR_STOP on
+\getenv research_password RESEARCH_DB_PASSWORD
+\getenv vault_password VAULT_DB_PASSWORD
+
+CREATE ROLE medr1 LOGIN PASSWORD :'research_password';
+CREATE ROLE medr1_vault LOGIN PASSWORD :'vault_password';
+
+REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"DBNAME" TO medr1, medr1_vault;
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO medr1;
+
+CREATE SCHEMA vault AUTHORIZATION medr1_vault;
+ALTER ROLE medr1_vault SET search_path = vault;
+-- `medr1-pacs db upgrade` says CREATE SCHEMA IF NOT EXISTS vault, and PostgreSQL asks for this right
+-- before it looks whether the schema exists.
+GRANT CREATE ON DATABASE :"DBNAME" TO medr1_vault;

@@ -1,0 +1,109 @@
+"""`python -m medr1_pacs.healthcheck KIND`: does that service of this host do its work?
+
+Exit 0 and silence, or exit 1 and one sentence. Health is proven by traffic, not by a process that
+exists: the listener answers a C-ECHO, the pages a GET, the others a heartbeat that is fresh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.workers import list_workers
+from medr1_pacs.errors import Medr1Error, TransientError
+from medr1_pacs.peers import echo
+from medr1_pacs.settings import Settings, load_settings
+
+CALLING_AE_TITLE = "HEALTHCHECK"
+"""Who asks the listener. An allow list has to admit `HEALTHCHECK@127.0.0.1`."""
+HEARTBEAT_LIMIT = timedelta(seconds=30)
+"""As `/readyz`: six heartbeats were missed."""
+TIMEOUT_S = 5.0
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
+
+
+def check_listener(settings: Settings) -> None:
+    """Open an association and send a C-ECHO. Raises `TransientError`."""
+    host = _reachable(settings.dicom_host)
+    if not echo(
+        host,
+        settings.dicom_port,
+        called_ae_title=settings.ae_title,
+        calling_ae_title=CALLING_AE_TITLE,
+    ):
+        raise TransientError(
+            f"{settings.ae_title} on {host}:{settings.dicom_port} answers no C-ECHO; does "
+            f"MEDR1_ALLOWED_PEERS admit {CALLING_AE_TITLE}@{host}?"
+        )
+
+
+def check_web(settings: Settings) -> None:
+    """GET `/healthz`. Raises `TransientError`."""
+    host, port = _reachable(settings.web_host), settings.web_port
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise TransientError(f"http://{host}:{port}/healthz does not answer: {error}") from error
+    finally:
+        connection.close()
+    if status != http.client.OK:
+        raise TransientError(f"http://{host}:{port}/healthz answers {status}")
+
+
+def check_heartbeat(kind: str, settings: Settings) -> None:
+    """Look for a fresh heartbeat of this kind and host. Raises `TransientError`."""
+    path = Path(settings.database_url.removeprefix("sqlite:///"))
+    if settings.database_url.startswith("sqlite") and not path.exists():
+        raise TransientError(f"there is no database {path}")  # opening it would make an empty one
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            workers = list_workers(session)
+    finally:
+        database.dispose()
+    # A worker is named `kind@host/pid/start`, see `medr1_pacs.workers.bench.process_name`.
+    here = f"{kind}@{socket.gethostname()}/"
+    heartbeats = [row["heartbeat_at"] for row in workers if row["name"].startswith(here)]
+    if not heartbeats:
+        raise TransientError(f"no {kind} process of {socket.gethostname()} has a heartbeat")
+    if (age := datetime.now(UTC) - max(heartbeats)) > HEARTBEAT_LIMIT:
+        raise TransientError(f"the {kind} heartbeat is {age.total_seconds():.0f} s old")
+
+
+def _reachable(host: str) -> str:
+    return _WILDCARDS.get(host, host)
+
+
+CHECKS: dict[str, Callable[[Settings], None]] = {
+    "listen": check_listener,
+    "sweep": lambda settings: check_heartbeat("sweep", settings),
+    "render": lambda settings: check_heartbeat("render", settings),
+    "answer": lambda settings: check_heartbeat("answer", settings),
+    "web": check_web,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check one kind; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="medr1_pacs.healthcheck", description=__doc__)
+    parser.add_argument("kind", choices=sorted(CHECKS))
+    kind = parser.parse_args(arguments).kind
+    try:
+        CHECKS[kind](load_settings())
+    except Medr1Error as error:
+        print(f"unhealthy: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

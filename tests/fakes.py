@@ -1,0 +1,62 @@
+"""Stand-ins for what is slow or cannot be made to fail; each has the methods of the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from factories import make_engine_identity, make_generated
+
+from medr1_pacs.decoding import DecodedFrame
+from medr1_pacs.records import EngineIdentity, Generated, PromptWork
+
+
+class FakeEngine:
+    """An engine that answers what it is told; `batches` are the generation ids it was asked.
+
+    Parameters
+    ----------
+    answer
+        Generation's prompt -> raw output, or the exception to raise for the whole batch.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[PromptWork], str | Exception] = lambda work: "<answer>A</answer>",
+        *,
+        identity: EngineIdentity | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        self.identity = identity or make_engine_identity()
+        self.batch_size = batch_size
+        self.batches: list[list[int]] = []
+        self.pictures: list[bytes] = []
+        self._answer = answer
+
+    def generate(self, work: Sequence[PromptWork], pictures: Sequence[bytes]) -> list[Generated]:
+        self.batches.append([item.generation_id for item in work])
+        self.pictures.extend(pictures)
+        outputs = [self._answer(item) for item in work]
+        for output in outputs:
+            if isinstance(output, Exception):
+                raise output
+        return [
+            make_generated(item.generation_id, raw_output=output)
+            for item, output in zip(work, outputs, strict=True)
+        ]
+
+
+class FakeDecoder:
+    """A decoder that sees one ramp in every frame, or raises; `decoded` is what it was asked."""
+
+    def __init__(self, error: Exception | None = None, failing: Collection[str] = ()) -> None:
+        self.decoded: list[tuple[str, int]] = []
+        self._error = error
+        self._failing = set(failing)
+
+    def decode(self, path: Path, frame_index: int) -> DecodedFrame:
+        self.decoded.append((path.name, frame_index))
+        if self._error is not None and (not self._failing or path.name in self._failing):
+            raise self._error
+        return DecodedFrame(np.arange(64, dtype="<u2").reshape(8, 8), "MONOCHROME2")

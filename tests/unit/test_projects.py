@@ -1,0 +1,106 @@
+import pytest
+
+from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.projects import Project, load_project_rules
+
+SITE = """
+[[project]]
+name = "lung"
+title = "Lung nodules 2026"
+approval_number = "EK-2026-17"
+
+[[project]]
+name = "neuro"
+
+[[rule]]
+project = "lung"
+called_ae_title = "LUNG"
+
+[[rule]]
+project = "neuro"
+modality = "MR"
+calling_ae_title = "SCANNER7"
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content):
+        path = tmp_path / "projects.toml"
+        path.write_text(content)
+        return load_project_rules(path)
+
+    return load
+
+
+def arrival(**values):
+    return {"called_ae_title": "MEDR1", "calling_ae_title": "SCANNER7", "modality": "CT"} | values
+
+
+def test_without_a_file_everything_belongs_to_default():
+    rules = load_project_rules(None)
+
+    assert rules.match(arrival()) == {"default": "no rule matched"}
+
+
+def test_a_rule_adds_its_project_and_says_why(load):
+    assert load(SITE).match(arrival(called_ae_title="LUNG")) == {"lung": "called_ae_title = LUNG"}
+
+
+def test_a_rule_compares_all_its_values(load):
+    rules = load(SITE)
+
+    assert rules.match(arrival(modality="MR")) == {
+        "neuro": "calling_ae_title = SCANNER7, modality = MR"
+    }
+    assert rules.match(arrival(modality="MR", calling_ae_title="OTHER")) == {
+        "default": "no rule matched"
+    }
+
+
+def test_every_rule_that_matches_adds_its_project(load):
+    matched = load(SITE).match(arrival(called_ae_title="LUNG", modality="MR"))
+
+    assert set(matched) == {"lung", "neuro"}
+
+
+def test_what_is_unknown_of_an_arrival_matches_no_rule(load):
+    assert load(SITE).match({}) == {"default": "no rule matched"}
+
+
+def test_projects_come_as_declared_with_default_among_them(load):
+    assert load(SITE).projects == (
+        Project("default", "Default project"),
+        Project("lung", "Lung nodules 2026", "EK-2026-17"),
+        Project("neuro"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[[project]\n", "not valid TOML"),
+        ('[[project]]\nname = "a"\nowner = "x"', "use name, title, approval_number, purpose"),
+        ('[[project]]\ntitle = "nameless"', "use name, title, approval_number, purpose"),
+        ('[[project]]\nname = ""', "name"),
+        ('[[rule]]\nproject = "lung"\nmodality = "CT"', "undeclared project 'lung'"),
+        ('[[rule]]\nmodality = "CT"', "undeclared project ''"),
+        ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"', "must compare some of"),
+        ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"\npatient = "x"', "must compare some of"),
+        ("[[projects]]\n", "unknown 'projects'"),
+        ('project = "lung"', "use \\[\\[project\\]\\]"),
+        ('[project]\nname = "a"', "use \\[\\[project\\]\\]"),
+        ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"\nmodality = 3', "is a text"),
+        ("[[project]]\nname = 3", "is a text"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_remedy(load, content, complaint):
+    with pytest.raises(SettingInvalid, match=complaint) as caught:
+        load(content)
+
+    assert "projects.toml" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SettingInvalid, match="MEDR1_PROJECTS names .*nowhere.toml"):
+        load_project_rules(tmp_path / "nowhere.toml")
