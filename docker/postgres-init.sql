@@ -19,6 +19,7 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO medr1;
 
 CREATE SCHEMA vault AUTHORIZATION medr1_vault;
+-- So that MEDR1_VAULT_URL has to name the role and the database only.
 ALTER ROLE medr1_vault SET search_path = vault;
 -- `medr1-pacs db upgrade` says CREATE SCHEMA IF NOT EXISTS vault, and PostgreSQL asks for this right
 -- before it looks whether the schema exists.

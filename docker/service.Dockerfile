@@ -15,7 +15,8 @@ FROM python:3.11-slim-bookworm
 # volume takes from here together with their owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin \
         medr1 \
-    && install -d -o medr1 -g medr1 -m 0750 /data /key /weights
+    && install -d -o medr1 -g medr1 -m 0750 /data /key /weights \
+    && install -d -m 0755 /site
 COPY --from=build /opt/medr1 /opt/medr1
 # A read-only root keeps neither bytecode nor a home.
 ENV PATH=/opt/medr1/bin:$PATH \
@@ -23,7 +24,8 @@ ENV PATH=/opt/medr1/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MEDR1_DATA_DIR=/data \
     MEDR1_WEIGHTS_DIR=/weights
-USER medr1
-WORKDIR /tmp
+USER 10001:10001
+# Where a site's medr1.toml is mounted, and the files that it names.
+WORKDIR /site
 ENTRYPOINT ["medr1-pacs"]
 CMD ["doctor"]

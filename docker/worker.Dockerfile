@@ -20,7 +20,8 @@ FROM python:3.11-slim-bookworm
 # As in service.Dockerfile: both images own the same files on shared volumes.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin \
         medr1 \
-    && install -d -o medr1 -g medr1 -m 0750 /data /key /weights
+    && install -d -o medr1 -g medr1 -m 0750 /data /key /weights \
+    && install -d -m 0755 /site
 COPY --from=build /opt/medr1 /opt/medr1
 # What the NVIDIA Container Toolkit is to mount: the driver's CUDA and nvidia-smi, no graphics.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -29,7 +30,8 @@ ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONUNBUFFERED=1 \
     MEDR1_DATA_DIR=/data \
     MEDR1_WEIGHTS_DIR=/weights
-USER medr1
-WORKDIR /tmp
+USER 10001:10001
+# Where a site's medr1.toml is mounted, and the files that it names.
+WORKDIR /site
 ENTRYPOINT ["medr1-pacs"]
 CMD ["doctor"]

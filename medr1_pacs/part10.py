@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
@@ -52,9 +52,9 @@ def encode_file_meta(meta: FileMeta) -> bytes:
     elements.SourceApplicationEntityTitle = meta.calling_ae_title
     elements.SendingApplicationEntityTitle = meta.calling_ae_title
     elements.ReceivingApplicationEntityTitle = meta.called_ae_title
-    encoded = BytesIO()
+    encoded = DicomBytesIO()
     write_file_meta_info(encoded, elements, enforce_standard=True)
-    return b"\x00" * 128 + b"DICM" + encoded.getvalue()
+    return b"\x00" * 128 + b"DICM" + bytes(encoded.getvalue())
 
 
 def read_file_meta(path: Path) -> tuple[FileMeta, int]:

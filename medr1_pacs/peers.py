@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 
 from pydicom.dataset import Dataset
@@ -14,6 +15,12 @@ from medr1_pacs.errors import TransientError
 
 def echo(host: str, port: int, *, called_ae_title: str, calling_ae_title: str = "MEDR1") -> bool:
     """Whether a peer accepts an association and answers a C-ECHO."""
+    # pynetdicom logs an error and leaks a socket for each refused connection; a peer that is only
+    # starting up is no error.
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
     ae = AE(calling_ae_title)
     ae.add_requested_context(Verification)
     association = ae.associate(host, port, ae_title=called_ae_title)
@@ -41,8 +48,7 @@ def send_instances(
     """
     ae = AE(calling_ae_title)
     wanted = {
-        (str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID))
-        for dataset in datasets
+        (str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID)) for dataset in datasets
     }
     ae.requested_contexts = [build_context(*pair) for pair in sorted(wanted)]
     association = ae.associate(host, port, ae_title=called_ae_title)

@@ -23,6 +23,7 @@ from typing import Any
 from medr1_pacs.errors import SettingInvalid
 
 DEFAULT_PROJECT = "default"
+NAME_MAX = 64
 RULE_KEYS = ("called_ae_title", "calling_ae_title", "modality")
 
 
@@ -75,25 +76,40 @@ def load_project_rules(path: Path | None) -> ProjectRules:
     except tomllib.TOMLDecodeError as error:
         raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
     projects = {DEFAULT_PROJECT: Project(DEFAULT_PROJECT, "Default project")}
-    for table in content.pop("project", []):
-        projects[table.get("name", "")] = _project(path, table)
-    rules = tuple(_rule(path, table, projects) for table in content.pop("rule", []))
+    for table in _tables(path, content, "project"):
+        project = _project(path, table)
+        projects[project.name] = project
+    rules = tuple(_rule(path, table, projects) for table in _tables(path, content, "rule"))
     if content:
         raise SettingInvalid(f"{path}: unknown {next(iter(content))!r}; use [[project]], [[rule]]")
     return ProjectRules(tuple(projects.values()), rules)
 
 
-def _project(path: Path, table: dict[str, Any]) -> Project:
+def _tables(path: Path, content: dict[str, Any], name: str) -> list[dict[str, str]]:
+    tables = content.pop(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SettingInvalid(f"{path}: {name!r} is not a list of tables; use [[{name}]]")
+    for table in tables:
+        for key, value in table.items():
+            if not isinstance(value, str):
+                raise SettingInvalid(f"{path}: [[{name}]] {key} = {value!r}: expected a text")
+    return tables
+
+
+def _project(path: Path, table: dict[str, str]) -> Project:
     try:
-        return Project(**table)
+        project = Project(**table)
     except TypeError as error:
         raise SettingInvalid(
             f"{path}: [[project]] {table.get('name', '')!r}: use name, title, approval_number, "
             f"purpose ({error})"
         ) from error
+    if not 1 <= len(project.name) <= NAME_MAX:
+        raise SettingInvalid(f"{path}: [[project]] name: 1 to {NAME_MAX} characters")
+    return project
 
 
-def _rule(path: Path, table: dict[str, Any], projects: Mapping[str, Project]) -> ProjectRule:
+def _rule(path: Path, table: dict[str, str], projects: Mapping[str, Project]) -> ProjectRule:
     equals = dict(table)
     project = equals.pop("project", "")
     if project not in projects:

@@ -1,4 +1,4 @@
-"""What a site configures, read once by an entry point: `MEDR1_*` environment > `medr1.toml` > default.
+"""What a site configures, read once: `MEDR1_*` environment > `medr1.toml` > default.
 
 Every field says its unit, its default and the reason for it. Modules below the entry points take
 plain values, never a `Settings`.
@@ -6,6 +6,8 @@ plain values, never a `Settings`.
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
 import re
 import tomllib
@@ -20,13 +22,20 @@ from medr1_pacs.errors import SettingInvalid
 SETTINGS_FILE = "medr1.toml"
 """Read from the working folder, or from the path in `MEDR1_SETTINGS_FILE`."""
 
-_AE_TITLE = re.compile(r"^(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}$")  # PS3.5 Table 6.2-1, VR AE
+_AE_TITLE = re.compile(r"(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}")  # PS3.5 Table 6.2-1, VR AE
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+# What a TOML file may say for a field; an environment variable is always a text.
+_TOML_KINDS: Mapping[str, tuple[type, ...]] = {
+    "int": (int, str),
+    "float": (int, float, str),
+    "str": (str,),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be configured; the environment name is `MEDR1_` + the upper-case field."""
+    """Everything that can be configured; in the environment `MEDR1_` + the field in capitals."""
 
     data_dir: Path = Path("medr1-data")
     """Folder for everything that has no setting of its own; created when missing."""
@@ -165,8 +174,13 @@ def load_settings(
         values[key] = _convert(f"{path}: {name}", known[key], value)
     for name, text in environ.items():
         key = name.removeprefix("MEDR1_").lower()
-        if name.startswith("MEDR1_") and key in known:
+        if not name.startswith("MEDR1_") or name == "MEDR1_SETTINGS_FILE":
+            continue
+        if key in known:
             values[key] = _convert(name, known[key], text)
+        # Others may use the prefix too (Kubernetes does, for a service of that name).
+        elif suggestion := _suggest(key, known, cutoff=0.8):
+            raise SettingInvalid(f"there is no setting {name}{suggestion}")
     return Settings(**(values | overrides))
 
 
@@ -175,7 +189,9 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if required:
-            raise SettingInvalid(f"MEDR1_SETTINGS_FILE names {path}, which does not exist") from None
+            raise SettingInvalid(
+                f"MEDR1_SETTINGS_FILE names {path}, which does not exist"
+            ) from None
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
@@ -193,21 +209,26 @@ def _convert(name: str, kind: str, value: Any) -> Any:
             if word not in _TRUE | _FALSE:
                 raise ValueError("expected true or false")
             return word in _TRUE
-        return {"int": int, "float": float, "str": str}[kind](value)
+        if not isinstance(value, _TOML_KINDS[kind]) or isinstance(value, bool):
+            raise TypeError(f"it is a {type(value).__name__}")
+        converted = {"int": int, "float": float, "str": str}[kind](value)
+        if kind == "float" and not math.isfinite(converted):
+            raise ValueError("expected a finite number")
+        return converted
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingInvalid(f"{name}: cannot read {value!r} as {kind}: {error}") from error
 
 
-def _suggest(key: str, known: Mapping[str, str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, known, 1)
+def _suggest(key: str, known: Mapping[str, str], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(key, known, 1, cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _vault_beside(database_url: str, data_dir: Path) -> str:
     if database_url.startswith("postgresql"):
-        return database_url + ("&" if "?" in database_url else "?") + "options=-csearch_path%3Dvault"
+        return (
+            database_url + ("&" if "?" in database_url else "?") + "options=-csearch_path%3Dvault"
+        )
     return f"sqlite:///{data_dir.absolute() / 'vault.sqlite'}"
 
 
@@ -222,7 +243,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _check(settings: Settings) -> None:
-    if not _AE_TITLE.match(settings.ae_title):
+    if not _AE_TITLE.fullmatch(settings.ae_title):
         raise SettingInvalid(
             f"MEDR1_AE_TITLE: {settings.ae_title!r} is not an AE title: "
             "1 to 16 printable characters without a backslash"
@@ -237,6 +258,9 @@ def _check(settings: Settings) -> None:
     for name in positive.split():
         if getattr(settings, name) <= 0:
             raise SettingInvalid(f"MEDR1_{name.upper()}: must be above 0")
+    for name in ("batch_size", "storage_reserve_mb"):
+        if getattr(settings, name) < 0:
+            raise SettingInvalid(f"MEDR1_{name.upper()}: must be 0 or more")
     for name in ("database_url", "vault_url"):
         if not getattr(settings, name).startswith(("sqlite:///", "postgresql+psycopg://")):
             raise SettingInvalid(

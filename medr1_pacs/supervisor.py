@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 USAGE_ERROR = 2
 """Exit status of a child that was configured wrongly: restarting it would not help."""
 _WAIT_MAX_S = 30.0
-_STEADY_S = 60.0
+_STEADY_S = 15.0
 _STOP_S = 30.0
 _HEALTH_S = 10.0
 _PR_SET_PDEATHSIG = 1

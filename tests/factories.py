@@ -36,7 +36,7 @@ def make_uid() -> str:
 
 
 def make_instance(*, transfer_syntax_uid: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:
-    """Make a CT slice of 8x8 pixels with its file meta; a keyword sets its element, None removes."""
+    """Make a CT slice of 8x8 pixels with its file meta; keywords set elements, None removes one."""
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, make_uid()
     ds.StudyInstanceUID, ds.SeriesInstanceUID = STUDY_UID, SERIES_UID

@@ -84,7 +84,7 @@ class PostgresqlServer:
             self._process = subprocess.Popen(
                 f"{self._postgres} -D {self.folder / 'data'} -p {self.port} "
                 "-c listen_addresses=127.0.0.1 -c unix_socket_directories= "
-                "-c max_connections=200".split(),
+                "-c max_connections=200 -c fsync=off".split(),
                 cwd="/",
                 stdout=log,
                 stderr=log,

@@ -144,7 +144,7 @@ def record_attempt(
     session: Session, table: WorkTable, token: str, row_id: int, error: str, fail: OnFailed
 ) -> None:
     """Note that working on a row raised an error; after three attempts the row rests as failed."""
-    row = session.get(table, row_id, with_for_update=True)
+    row: Any = session.get(table, row_id, with_for_update=True)
     if row is None or row.claim_token != token:
         return  # somebody else has it by now
     row.attempts += 1

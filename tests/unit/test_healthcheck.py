@@ -95,12 +95,12 @@ def test_a_listener_that_answers_an_echo_is_healthy_under_its_wildcard_address(t
         CHECKS["listen"](Settings(data_dir=tmp_path, dicom_host="0.0.0.0", dicom_port=port))
 
 
-def test_a_listener_that_rejects_the_check_is_unhealthy_and_the_message_says_whom_to_admit(
-    tmp_path,
-):
-    with listener(tmp_path, "PACS1@10.1.2.3") as port:
-        with pytest.raises(TransientError, match=r"admit HEALTHCHECK@127\.0\.0\.1"):
-            CHECKS["listen"](Settings(data_dir=tmp_path, dicom_port=port))
+def test_a_listener_that_rejects_the_check_is_unhealthy_and_says_whom_to_admit(tmp_path):
+    with (
+        listener(tmp_path, "PACS1@10.1.2.3") as port,
+        pytest.raises(TransientError, match=r"admit HEALTHCHECK@127\.0\.0\.1"),
+    ):
+        CHECKS["listen"](Settings(data_dir=tmp_path, dicom_port=port))
 
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector, which complains.

@@ -82,7 +82,8 @@ def test_projects_come_as_declared_with_default_among_them(load):
         ("[[project]\n", "not valid TOML"),
         ('[[project]]\nname = "a"\nowner = "x"', "use name, title, approval_number, purpose"),
         ('[[project]]\ntitle = "nameless"', "use name, title, approval_number, purpose"),
-        ('[[project]]\nname = ""', "name"),
+        ('[[project]]\nname = ""', "name: 1 to 64 characters"),
+        ('[[project]]\nname = "' + 65 * "x" + '"', "name: 1 to 64 characters"),
         ('[[rule]]\nproject = "lung"\nmodality = "CT"', "undeclared project 'lung'"),
         ('[[rule]]\nmodality = "CT"', "undeclared project ''"),
         ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"', "must compare some of"),
@@ -90,8 +91,8 @@ def test_projects_come_as_declared_with_default_among_them(load):
         ("[[projects]]\n", "unknown 'projects'"),
         ('project = "lung"', "use \\[\\[project\\]\\]"),
         ('[project]\nname = "a"', "use \\[\\[project\\]\\]"),
-        ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"\nmodality = 3', "is a text"),
-        ("[[project]]\nname = 3", "is a text"),
+        ('[[project]]\nname = "a"\n[[rule]]\nproject = "a"\nmodality = 3', "expected a text"),
+        ("[[project]]\nname = 3", "expected a text"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_remedy(load, content, complaint):
@@ -102,5 +103,5 @@ def test_a_file_that_cannot_be_used_is_named_with_the_remedy(load, content, comp
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SettingInvalid, match="MEDR1_PROJECTS names .*nowhere.toml"):
+    with pytest.raises(SettingInvalid, match=r"MEDR1_PROJECTS names .*nowhere.toml"):
         load_project_rules(tmp_path / "nowhere.toml")

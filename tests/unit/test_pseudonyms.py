@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import os
 import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,12 @@ def test_processes_that_start_at_once_read_one_key(tmp_path):
         keys = set(pool.map(load_site_key, [tmp_path / "site.key"] * 8))
 
     assert len(keys) == 1
+
+
+def test_what_a_crash_left_half_made_is_no_obstacle(tmp_path):
+    (tmp_path / f"site.key.{os.getpid()}.part").write_bytes(b"half")
+
+    assert len(load_site_key(tmp_path / "site.key")) == 32
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])

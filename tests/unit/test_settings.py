@@ -160,12 +160,14 @@ def test_a_file_that_cannot_be_used_is_named(load, content, complaint):
 
 
 def test_a_misspelt_name_in_the_environment_is_refused_with_a_suggestion(load):
-    with pytest.raises(SettingInvalid, match=r"MEDR1_AE_TITEL.*did you mean MEDR1_AE_TITLE"):
+    with pytest.raises(SettingInvalid, match=r"MEDR1_AE_TITEL.*did you mean 'ae_title'"):
         load({"MEDR1_AE_TITEL": "X"})
 
 
 def test_names_of_others_in_the_environment_are_none_of_ours(load):
-    assert load({"HOME": "/x", "medr1_ae_title": "X", "PG_MEDR1_AE_TITLE": "X"}) == Settings()
+    environ = {"HOME": "/x", "PG_MEDR1_AE_TITLE": "X", "MEDR1_SERVICE_HOST": "10.0.0.1"}
+
+    assert load(environ) == Settings()
 
 
 def test_a_settings_file_may_lie_elsewhere(load, tmp_path):

@@ -74,7 +74,7 @@ def build_model(processor: Qwen2VLProcessor) -> Qwen2VLForConditionalGeneration:
 
 
 def to_patches(pictures: NDArray[np.uint8]) -> Tensor:
-    """Cut pictures (n, 392, 392, 3) into patches (n, 64, 3*49*49) uint8, 2x2 neighbours together."""
+    """Cut pictures (n, 392, 392, 3) into patches (n, 64, 3*49*49), 2x2 neighbours together."""
     side = GRID // MERGE
     cut = torch.from_numpy(pictures).reshape(-1, side, MERGE, PATCH_PX, side, MERGE, PATCH_PX, 3)
     return cut.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(pictures), GRID * GRID, -1)

@@ -32,7 +32,15 @@ from medr1_pacs.workers.demo_checkpoint.lessons import (
     make_lesson,
     make_untaught_lesson,
 )
-from medr1_pacs.workers.demo_checkpoint.network import GRID, TOKENS, build_model, embed, normalise, see, to_patches
+from medr1_pacs.workers.demo_checkpoint.network import (
+    GRID,
+    TOKENS,
+    build_model,
+    embed,
+    normalise,
+    see,
+    to_patches,
+)
 from medr1_pacs.workers.demo_checkpoint.pictures import (
     Gallery,
     draw_gallery,

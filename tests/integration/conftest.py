@@ -1,0 +1,119 @@
+"""What the steps need around them: an indexer, and rows to work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from factories import NOON, SITE_KEY, make_indexed_instance
+from sqlalchemy import func, select
+
+from medr1_pacs.db.claims import WorkTable
+from medr1_pacs.db.instances import record_instance
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
+from medr1_pacs.db.vault import VaultBase
+from medr1_pacs.projects import ProjectRules
+from medr1_pacs.records import Coverage, GenerationState, PromptKind, RenderingState
+from medr1_pacs.steps.indexing import IndexReport, index_instances
+from medr1_pacs.storage import InstanceStore
+
+
+@pytest.fixture
+def index(store: InstanceStore, database: Database, vault: Database) -> Callable[..., IndexReport]:
+    """Index the backlog once; keywords as `index_instances`."""
+
+    def index(**changes: Any) -> IndexReport:
+        arguments: dict[str, Any] = {"site_key": SITE_KEY, "rules": ProjectRules()}
+        return index_instances(store, database, vault, **(arguments | changes))
+
+    return index
+
+
+@pytest.fixture
+def rows(database: Database, vault: Database) -> Callable[..., list[Any]]:
+    """All rows of a table, oldest first, detached."""
+
+    def rows(table: type[Base] | type[VaultBase]) -> list[Any]:
+        with (vault if issubclass(table, VaultBase) else database).read() as session:
+            return list(session.scalars(select(table).order_by(table.id)))
+
+    return rows
+
+
+@pytest.fixture
+def add_work(database: Database) -> Callable[..., list[int]]:
+    """Add rows that wait for a worker, due since noon; returns their ids."""
+
+    def add_work(table: WorkTable, count: int, **fields: Any) -> list[int]:
+        with database.write() as session:
+            record_instance(session, make_indexed_instance(), ProjectRules(), NOON)
+            instance_id = session.scalar(select(func.max(Instance.id)))
+            state = RenderingState.RENDERED if table is Generation else RenderingState.PLANNED
+            renderings = [
+                Rendering(
+                    instance_id=instance_id,
+                    frame_number=number,
+                    recipe="r" * 64,
+                    window_request={},
+                    state=state,
+                    png_sha256="f" * 64,
+                    due_at=NOON,
+                    created_at=NOON,
+                    **(fields if table is Rendering else {}),
+                )
+                for number in range(1, count + 1)
+            ]
+            session.add_all(renderings)
+            session.flush()
+            if table is Rendering:
+                return [row.id for row in renderings]
+            return list(_add_generations(session, renderings, fields))
+
+    return add_work
+
+
+def _add_generations(
+    session: Any, renderings: list[Rendering], fields: dict[str, Any]
+) -> Iterator[int]:
+    question = Question(
+        question_id="q",
+        version=1,
+        question_sha256="q" * 64,
+        modality="CT",
+        task="Modality Recognition",
+        role="sentinel",
+        definition={},
+        first_used_at=NOON,
+    )
+    session.add(question)
+    session.flush()
+    for rendering in renderings:
+        prompt = Prompt(
+            kind=PromptKind.PROTOCOL,
+            rendering_id=rendering.id,
+            question_id=question.id,
+            requested_checkpoint="ct",
+            checkpoint="demo",
+            coverage=Coverage.IN,
+            options=["CT", "MRI"],
+            option_order=[0, 1],
+            prompt_text="Which? A)CT, B)MRI",
+            prompt_sha256="p" * 64,
+            decoding={"think": True, "max_new_tokens": 256},
+            decoding_sha256="d" * 64,
+            created_at=NOON,
+        )
+        session.add(prompt)
+        session.flush()
+        generation = Generation(
+            prompt_id=prompt.id,
+            state=GenerationState.WAITING,
+            due_at=NOON,
+            created_at=NOON,
+            **fields,
+        )
+        session.add(generation)
+        session.flush()
+        yield generation.id
