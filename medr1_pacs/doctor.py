@@ -71,9 +71,9 @@ def _data_folder(settings: Settings) -> str:
 
 
 def _database(url: str, branch: Branch) -> str:
-    if url.startswith("sqlite:///"):
-        if not Path(url.removeprefix("sqlite:///")).exists():
-            return "not made yet; `medr1-pacs up` makes it"
+    is_file = url.startswith("sqlite:///")
+    if is_file and not Path(url.removeprefix("sqlite:///")).exists():
+        return "not made yet; `medr1-pacs up` makes it"
     check_schema(Database(url), branch)
     return "reachable, schema up to date"
 

@@ -48,5 +48,5 @@ def permute_options(
     """
     seed = hashlib.sha256(f"{question_id}\n{version}\n{sop_instance_uid}".encode()).digest()
     order = list(range(option_count))
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a reproducible order, not a secret
     return tuple(order)

@@ -147,7 +147,7 @@ class InstanceStore:
         self._link(stored, self.instance_path(stored))
 
     def quarantine(self, stored: StoredName) -> None:
-        """Give an incoming instance a name in quarantine; the incoming name stays until `forget`."""
+        """Give an incoming instance a quarantine name; the incoming name stays until `forget`."""
         self._link(stored, self.quarantine_path(stored))
 
     def _link(self, stored: StoredName, target: Path) -> None:
@@ -189,7 +189,7 @@ class InstanceStore:
     # -- pictures ----------------------------------------------------------------------------
 
     def put_picture(self, png: bytes) -> str:
-        """Write a picture durably under its sha256, which is returned; the same twice is one file."""
+        """Write a picture durably; returns its sha256, which is its name. The same is written once."""
         png_sha256 = hashlib.sha256(png).hexdigest()
         path = self.picture_path(png_sha256)
         if not path.exists():

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -45,7 +45,7 @@ class Child:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "medr1_pacs", *self.arguments],
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+            preexec_fn=_die_with_parent,  # safe: the supervisor has one thread
         )
         self.started_at = time.monotonic()
 
@@ -62,7 +62,7 @@ class Child:
 class Supervisor:
     """Runs children until SIGTERM or SIGINT."""
 
-    def __init__(self, commands: dict[str, Sequence[str]], find_hung: FindHung) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], find_hung: FindHung) -> None:
         self._children = [Child(name, arguments) for name, arguments in commands.items()]
         self._find_hung = find_hung
         self._stopping = False

@@ -35,7 +35,7 @@ def record_associations(
 
 
 def close_orphans(session: Session, before: datetime, now: datetime) -> None:
-    """Close the associations of a listener that is gone: their heartbeat stopped before `before`."""
+    """Close the associations of a listener that is gone: no heartbeat since `before`."""
     session.execute(
         update(Association)
         .where(Association.closed_at.is_(None), Association.heartbeat_at < before)

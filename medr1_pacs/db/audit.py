@@ -1,4 +1,4 @@
-"""Audit events, written in the transaction of the change they tell; values never hold identities."""
+"""Audit events, in the transaction of the change they tell; values never hold identities."""
 
 from __future__ import annotations
 

@@ -63,10 +63,8 @@ def claim_rows(
     found = session.execute(statement).all()
     if not found:
         return None
-    if found[0].is_suspect:
-        ids = [found[0].id]
-    else:
-        ids = [row.id for row in found if not row.is_suspect]
+    claimable = found[:1] if found[0].is_suspect else [row for row in found if not row.is_suspect]
+    ids = [row.id for row in claimable]
     token = secrets.token_hex(16)
     session.execute(
         update(table)

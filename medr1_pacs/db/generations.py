@@ -175,7 +175,7 @@ def count_due_by_checkpoint(session: Session) -> dict[str, int]:
         )
         .group_by(Prompt.checkpoint)
     )
-    return {checkpoint: count for checkpoint, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _waiting_for(checkpoint: str) -> list[ColumnElement[bool]]:

@@ -55,9 +55,7 @@ def record_instance(
     study.last_received_at = max(study.last_received_at, item.received_at)
     session.execute(
         update(Instance)
-        .where(
-            Instance.sop_instance_uid == item.sop_instance_uid, Instance.superseded_at.is_(None)
-        )
+        .where(Instance.sop_instance_uid == item.sop_instance_uid, Instance.superseded_at.is_(None))
         .values(superseded_at=now)
     )
     instance = Instance(
@@ -121,9 +119,7 @@ def has_row(session: Session, stored_name: str) -> bool:
 
 
 def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime) -> Study:
-    study = session.scalar(
-        select(Study).where(Study.study_instance_uid == item.study_instance_uid)
-    )
+    study = session.scalar(select(Study).where(Study.study_instance_uid == item.study_instance_uid))
     if study is None:
         study = Study(
             study_instance_uid=item.study_instance_uid,
@@ -185,7 +181,12 @@ def _add_to_projects(
             )
             session.flush()
             add_event(
-                session, "study.project_added", "study", study.id, new={"project": name}, reason=rule
+                session,
+                "study.project_added",
+                "study",
+                study.id,
+                new={"project": name},
+                reason=rule,
             )
 
 

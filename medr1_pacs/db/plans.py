@@ -149,7 +149,11 @@ def _rendering_row(session: Session, prompt: PlannedPrompt, now: datetime) -> Re
 
 
 def _record_prompt(
-    session: Session, planned: PlannedPrompt, rendering: Rendering, question: Question, now: datetime
+    session: Session,
+    planned: PlannedPrompt,
+    rendering: Rendering,
+    question: Question,
+    now: datetime,
 ) -> None:
     decoding_sha256 = _sha256_of(planned.decoding)
     known = session.scalar(
@@ -193,9 +197,7 @@ def _record_prompt(
         )
     )
     session.flush()
-    add_event(
-        session, "prompt.created", "prompt", prompt.id, new={"sha256": planned.prompt_sha256}
-    )
+    add_event(session, "prompt.created", "prompt", prompt.id, new={"sha256": planned.prompt_sha256})
 
 
 def _record_truth(

@@ -78,7 +78,8 @@ def head_revision(branch: Branch) -> str:
 
 def _refuse_newer(database: Database, branch: Branch) -> None:
     current = current_revision(database, branch)
-    known = {script.revision for script in ScriptDirectory.from_config(_config(branch)).walk_revisions()}
+    scripts = ScriptDirectory.from_config(_config(branch))
+    known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise SchemaMismatch(
             f"the {branch} database has schema {current}, which this program does not know: it was "

@@ -37,9 +37,12 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Run a block in one transaction: committed at its end, rolled back by an exception."""
-        with _named_failures(), Session(self._engine, expire_on_commit=False) as session:
-            with session.begin():
-                yield session
+        with (
+            _named_failures(),
+            Session(self._engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -109,7 +109,8 @@ def find_due_plan(session: Session) -> StudyFacts | None:
         study_instance_uid=study.study_instance_uid,
         version=study.version,
         series=tuple(
-            SeriesFacts(series_id, uid, tuple(facts)) for (series_id, uid), facts in instances.items()
+            SeriesFacts(series_id, uid, tuple(facts))
+            for (series_id, uid), facts in instances.items()
         ),
     )
 
@@ -168,7 +169,7 @@ def _pending_by_checkpoint(session: Session, study: Study) -> dict[str, int]:
         )
         .group_by(Prompt.checkpoint)
     )
-    return {checkpoint: count for checkpoint, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _failure_reasons(session: Session, study: Study) -> list[str]:

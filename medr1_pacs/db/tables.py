@@ -1,8 +1,8 @@
 """The research database. Table and column names are a contract: researchers' SQL uses them.
 
-    project <- project_study -> study -> study_version
-                                study -> series -> instance -> rendering -> prompt -> generation -> answer
-                                study_version -> selection -> rendering
+    project <- project_study -> study -> series -> instance -> rendering
+    study -> study_version <- selection -> rendering
+    rendering <- prompt <- generation <- answer
 
 Keys of the DICOM hierarchy are the standard's keywords in snake case; times are aware UTC. No
 column of this database holds a name, a patient ID, a birth date or an accession number: those are

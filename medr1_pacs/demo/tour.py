@@ -20,7 +20,7 @@ import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from medr1_pacs.db.answers import iterate_answers
@@ -133,7 +133,7 @@ def _wait_for_listener(process: subprocess.Popen[bytes], port: int, log: Path) -
 
 
 @contextmanager
-def _bar(console: Console, text: str, total: int | None) -> Iterator[tuple[Progress, int]]:
+def _bar(console: Console, text: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         yield progress, progress.add_task(text, total=total)

@@ -76,5 +76,5 @@ def parse_allowed_peers(lines: Sequence[str]) -> tuple[AllowedPeer, ...]:
 
 
 def is_admitted(peers: Sequence[AllowedPeer], ae_title: str, address: str) -> bool:
-    """Whether a requestor may associate; without a list everyone may (loopback alone allows that)."""
+    """Whether a requestor may associate; without a list, which needs loopback, everyone may."""
     return not peers or any(peer.admits(ae_title, address) for peer in peers)

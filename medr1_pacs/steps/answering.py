@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from medr1_pacs.answers import parse_generation
@@ -58,7 +59,7 @@ def answer_batch(
             results = engine.generate(work, pictures)
         except Exception as error:
             logger.exception("a batch failed", extra={"action": "answer", "batch": len(work)})
-            insist(lambda: _note_failure(database, claim, error))
+            insist(partial(_note_failure, database, claim, error))
             return []
         recorded = insist(lambda: _record(database, claim, results, engine.identity))
         insist(lambda: parse_generations(database))
@@ -69,9 +70,7 @@ def _record(
     database: Database, claim: Claim, results: Sequence[Generated], identity: EngineIdentity
 ) -> list[Generated]:
     with database.write() as session:
-        return [
-            result for result in results if record_generated(session, claim, result, identity)
-        ]
+        return [result for result in results if record_generated(session, claim, result, identity)]
 
 
 def _note_failure(database: Database, claim: Claim, error: Exception) -> None:

@@ -239,9 +239,7 @@ def _rejected(
     )
 
 
-def _identity(
-    header: pydicom.Dataset, study_instance_uid: str, site_key: bytes
-) -> PatientIdentity:
+def _identity(header: pydicom.Dataset, study_instance_uid: str, site_key: bytes) -> PatientIdentity:
     values = {keyword: _clean(header, keyword) for keyword in _IDENTITY_KEYWORDS}
     # Without a patient ID nothing links two studies to one patient, so each is its own.
     person = f"{values['IssuerOfPatientID']}\x00{values['PatientID']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -69,11 +70,11 @@ def _render_one(
             seconds=time.perf_counter() - started,
         )
     except PermanentError as error:
-        insist(lambda: _note_unusable(database, claim, item, error))
+        insist(partial(_note_unusable, database, claim, item, error))
         return False
     except Exception as error:
         logger.exception("a rendering failed", extra={"action": "render"})
-        insist(lambda: _note_attempt(database, claim, item, error))
+        insist(partial(_note_attempt, database, claim, item, error))
         return False
     return insist(lambda: _record(database, claim, item, picture))
 
@@ -105,11 +106,7 @@ def _note_unusable(
         record_unusable(session, claim, item.rendering_id, str(error))
 
 
-def _note_attempt(
-    database: Database, claim: Claim, item: RenderingWork, error: Exception
-) -> None:
+def _note_attempt(database: Database, claim: Claim, item: RenderingWork, error: Exception) -> None:
     message = f"{type(error).__name__}: {error}"
     with database.write() as session:
-        record_attempt(
-            session, Rendering, claim.token, item.rendering_id, message, fail_renderings
-        )
+        record_attempt(session, Rendering, claim.token, item.rendering_id, message, fail_renderings)

@@ -55,8 +55,10 @@ def make_app(database: Database, store: InstanceStore) -> FastAPI:
                     islice(iterate_answers(session, study_instance_uid=study), _ANSWERS_A_PAGE + 1)
                 )
         except TransientError as error:
-            context = {"message": f"{error}. The page is back as soon as the database is."}
-            return templates.TemplateResponse(request, "away.html", context, status_code=503)
+            message = f"{error}. The page is back as soon as the database is."
+            return templates.TemplateResponse(
+                request, "away.html", {"message": message}, status_code=503
+            )
         context = {
             "studies": studies,
             "answers": answers[:_ANSWERS_A_PAGE],

@@ -1,0 +1,191 @@
+"""The pages in docs/ say what the code does."""
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+from typer.main import get_command
+
+from medr1_pacs.cli import app
+from medr1_pacs.db.answers import _flat
+from medr1_pacs.questions import lint
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
+from medr1_pacs.questions.conditions import ROUTED_FACTS
+from medr1_pacs.questions.schema import Aggregate, Question
+from medr1_pacs.questions.truths import FUNCTIONS
+from medr1_pacs.questions.windows import PRESETS
+from medr1_pacs.records import (
+    Coverage,
+    Modality,
+    ParseStatus,
+    PromptKind,
+    QuarantineReason,
+    StudyState,
+    Task,
+)
+from medr1_pacs.selection import MAX_FRAMES, POLICIES
+from medr1_pacs.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+every_page = pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda p: p.name)
+
+
+def read(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def table_under(page: str, heading: str) -> dict[str, list[str]]:
+    """Return the rows of a section's tables: first cell without backticks -> other cells."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", page, flags=re.M)[1]
+    section = re.split(r"^#+ ", section, maxsplit=1, flags=re.M)[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    named = [row for row in rows if row[0].startswith("`")]
+    table = {row[0].strip("`"): row[1:] for row in named}
+    assert len(table) == len(named), "a row stands twice"
+    return table
+
+
+def sections(page: str) -> set[str]:
+    """Return the anchors that a page's headings make."""
+    headings = re.findall(r"^#+ (.+)$", page, flags=re.M)
+    return {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def command_names(command, prefix="") -> set[str]:
+    names = set()
+    for name, inner in getattr(command, "commands", {}).items():
+        nested = command_names(inner, f"{prefix}{name} ")
+        names |= nested or {f"{prefix}{name}"}
+    return names
+
+
+# -- every page --------------------------------------------------------------------------------
+
+
+@every_page
+def test_every_relative_link_leads_somewhere(path):
+    page = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", page):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file) if file else path
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in sections(linked.read_text("utf-8")), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_every_command_that_a_page_shows_exists(path):
+    known = command_names(get_command(app))
+    groups = {name.split()[0] for name in known if " " in name}
+    # In code only, on the host or in a container; prose may begin a sentence with our name.
+    shown = re.findall(
+        r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z]+))?", read(path.name), re.M
+    )
+
+    for name, second in shown:
+        assert (f"{name} {second}" if name in groups else name) in known
+
+
+@pytest.mark.parametrize("name", ["operating.md", "questions.md", "answers.md"])
+def test_a_page_for_users_says_what_this_is_not_for(name):
+    head = " ".join(read(name).split("\n## ")[0].split())
+
+    assert "Research use only, never for clinical decisions." in head
+
+
+# -- operating ---------------------------------------------------------------------------------
+
+
+def test_the_table_of_settings_holds_every_setting_and_no_other():
+    names = {f"MEDR1_{field.name.upper()}" for field in fields(Settings)}
+
+    assert set(table_under(read("operating.md"), "Settings")) == names
+
+
+def test_the_table_of_settings_gives_the_real_defaults():
+    table = table_under(read("operating.md"), "Settings")
+    for field in fields(Settings):
+        default, meaning = table[f"MEDR1_{field.name.upper()}"]
+        assert field.default is not MISSING
+        assert meaning
+        if field.default in ("", None, ()):
+            assert not re.fullmatch(r"`[^`]*`", default), field.name
+        elif isinstance(field.default, bool):
+            assert default == f"`{str(field.default).lower()}`"
+        elif isinstance(field.default, float):
+            assert default == f"`{field.default:g}`"
+        else:
+            assert default == f"`{field.default}`"
+
+
+def test_every_setting_that_the_pages_name_exists():
+    named = {name for path in PAGES for name in re.findall(r"MEDR1_[A-Z_]+", path.read_text())}
+
+    settings = {f"MEDR1_{field.name.upper()}" for field in fields(Settings)}
+    assert named - settings == {"MEDR1_SETTINGS_FILE"}
+
+
+def test_every_state_of_a_study_has_its_row():
+    table = table_under(read("operating.md"), "Where a study is, and what to do")
+
+    assert set(table) == set(StudyState)
+
+
+def test_every_reason_for_quarantine_has_its_row():
+    assert set(table_under(read("operating.md"), "Quarantine")) == set(QuarantineReason)
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+def test_every_field_of_an_answer_has_its_row_in_the_order_of_the_output():
+    page = read("answers.md")
+    described = re.findall(r"^\| `(\w+)` \|", page, flags=re.M)
+
+    assert described == list(_flat(MagicMock()))
+
+
+@pytest.mark.parametrize("words", [ParseStatus, PromptKind, Coverage])
+def test_the_closed_words_of_an_answer_are_explained(words):
+    for word in words:
+        assert f"`{word}`" in read("answers.md")
+
+
+# -- questions ---------------------------------------------------------------------------------
+
+
+def test_every_field_of_a_question_has_its_row():
+    assert set(table_under(read("questions.md"), "A file")) == set(Question.model_fields)
+
+
+def test_the_example_loads_and_lint_has_nothing_to_say(tmp_path):
+    [example] = re.findall(r"```yaml\n(.*?)```", read("questions.md"), flags=re.S)
+    (tmp_path / "site.yaml").write_text(example, "utf-8")
+    bank = load_bank(PACKAGED_BANK, tmp_path)
+
+    assert bank.find("site-ct-effusion")
+    assert not [f for f in lint.lint(bank) if f.question_id == "site-ct-effusion"]
+
+
+def test_every_policy_preset_function_and_lint_rule_has_its_row():
+    page = read("questions.md")
+
+    assert set(table_under(page, "Selection policies")) == set(POLICIES)
+    assert f"K is 1 to {MAX_FRAMES}" in page
+    assert table_under(page, "Windows") == {
+        name: [f"{window.center:g}", f"{window.width:g}"] for name, window in PRESETS.items()
+    }
+    assert set(FUNCTIONS) <= set(table_under(page, "Truths"))
+    assert set(table_under(page, "Lint")) == {*lint._RULES, "not reviewed"}
+
+
+@pytest.mark.parametrize("words", [Modality, Task, Aggregate, Coverage, ROUTED_FACTS])
+def test_the_closed_words_of_a_question_are_named(words):
+    for word in words:
+        assert f"`{word}`" in read("questions.md")
