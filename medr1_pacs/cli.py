@@ -272,7 +272,7 @@ def ingest(
             try:
                 ingest_file(store, file, called_ae_title=settings.ae_title)
                 received += 1
-            except InstanceUnreadable as error:
+            except (InstanceUnreadable, OSError) as error:
                 stderr.print(f"{file}: {error}", markup=False, highlight=False, soft_wrap=True)
                 # A folder may hold a DICOMDIR or a text; a file that was named must be DICOM.
                 failed += not is_folder
@@ -328,9 +328,11 @@ def retry(
     """Give the failed work of a study its attempts back."""
     research, _ = _checked_databases(load_settings())
     with research.write() as session:
-        count = retry_failed(session, study, actor="operator")
-    print(f"{count} prompts are tried again")
-    raise typer.Exit(0 if count else 1)
+        is_retried = retry_failed(session, study, actor="operator")
+    if not is_retried:
+        stderr.print(f"{study} has not failed; `medr1-pacs studies` says where it is")
+        raise typer.Exit(1)
+    print(f"{study} is tried again")
 
 
 @app.command()

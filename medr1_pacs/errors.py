@@ -52,6 +52,14 @@ class DatabaseUnavailable(TransientError):
     """The database does not answer at the moment."""
 
 
+class RowExists(TransientError):
+    """Another process wrote the same row at the same moment; looking again finds it."""
+
+
+class ValueRefused(PermanentError):
+    """The database cannot hold a value of this record; other records are not concerned."""
+
+
 class SchemaMismatch(PermanentError):
     """The database has another schema version than this program."""
 

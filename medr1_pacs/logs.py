@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -24,8 +25,10 @@ def configure_logs(verbose: bool = False) -> None:
     handler.setFormatter(SentenceFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("medr1_pacs").setLevel(logging.DEBUG if verbose else logging.INFO)
-    # These tell of every association, message and request; pynetdicom's would quote data sets.
-    for name in ("pynetdicom", "celery", "kombu", "pydicom", "alembic", "httpx", "uvicorn"):
+    # These tell of every message and request.
+    for name in ("celery", "kombu", "alembic", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    logging.getLogger("pynetdicom").setLevel(logging.ERROR)  # an exception of a handler
+    # pydicom quotes the values it stumbles over, in logs and in warnings.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")

@@ -166,15 +166,16 @@ class InstanceStore:
         self.instance_path(stored).unlink(missing_ok=True)
         self.forget(stored)
 
-    def kept(self) -> Iterator[StoredName]:
-        """Yield every instance with a final name, oldest day first."""
-        for path in sorted((self._root / "instances").glob("*/*/*/*.dcm")):
-            yield StoredName(path.name)
+    def settled(self) -> Iterator[tuple[StoredName, Path]]:
+        """Yield every file that left the backlog: instances, oldest day first, then quarantine."""
+        for pattern in ("instances/*/*/*/*.dcm", "quarantine/*.dcm"):
+            for path in sorted(self._root.glob(pattern)):
+                yield StoredName(path.name), path
 
-    def return_to_incoming(self, stored: StoredName) -> None:
-        """Give a kept instance its incoming name again, so that its row is rebuilt."""
+    def return_to_incoming(self, stored: StoredName, path: Path) -> None:
+        """Give a settled file its incoming name again, so that its row is rebuilt."""
         with _named_failures(), suppress(FileExistsError):
-            os.link(self.instance_path(stored), self.incoming_path(stored))
+            os.link(path, self.incoming_path(stored))
 
     def sweep_unfinished(self, older_than_s: float = 3600.0) -> int:
         """Remove files that a crash left half written, which were never acknowledged."""
@@ -189,7 +190,7 @@ class InstanceStore:
     # -- pictures ----------------------------------------------------------------------------
 
     def put_picture(self, png: bytes) -> str:
-        """Write a picture durably; returns its sha256, which is its name. The same is written once."""
+        """Write a picture durably, once; returns its sha256, which is its name."""
         png_sha256 = hashlib.sha256(png).hexdigest()
         path = self.picture_path(png_sha256)
         if not path.exists():

@@ -101,7 +101,7 @@ class PostgresqlServer:
 
     def create_database(self, name: str, template: str = "template1") -> str:
         """Make a database, a copy of another; returns its URL."""
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

@@ -113,9 +113,11 @@ def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> 
 
 
 def has_row(session: Session, stored_name: str) -> bool:
-    """Whether a stored file has its row."""
-    found = session.scalar(select(Instance.id).where(Instance.stored_name == stored_name))
-    return found is not None
+    """Whether a stored file has its row, as an instance or in quarantine."""
+    return any(
+        session.scalar(select(table.id).where(table.stored_name == stored_name)) is not None
+        for table in (Instance, QuarantinedInstance)
+    )
 
 
 def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime) -> Study:

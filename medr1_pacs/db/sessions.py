@@ -7,13 +7,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
-from medr1_pacs.errors import DatabaseUnavailable
+from medr1_pacs.errors import DatabaseUnavailable, RowExists, ValueRefused
 
 _READ_ONLY = "medr1_read_only"
 _BUSY_TIMEOUT_MS = 30_000
+_UNIQUE_VIOLATION = "23505"  # PostgreSQL; SQLite has one writer at a time
 
 
 class Database:
@@ -28,7 +35,10 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         # Times are compared and stored in UTC; a connection that died is replaced unseen.
         arguments: dict[str, Any] = {} if self.is_sqlite else {"connect_timeout": 5}
-        self._engine = create_engine(url, pool_pre_ping=not self.is_sqlite, connect_args=arguments)
+        # A statement's parameters may name a patient, and an error's text ends in logs.
+        self._engine = create_engine(
+            url, pool_pre_ping=not self.is_sqlite, connect_args=arguments, hide_parameters=True
+        )
         if self.is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -86,6 +96,12 @@ def _named_failures() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(f"the database does not answer: {error.orig}") from error
+    except DataError as error:
+        raise ValueRefused(f"the database refuses a value: {type(error.orig).__name__}") from error
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
+            raise RowExists("another process wrote the same row") from error
+        raise
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to the database was lost") from error

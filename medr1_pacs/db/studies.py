@@ -115,6 +115,12 @@ def find_due_plan(session: Session) -> StudyFacts | None:
     )
 
 
+def fail_study(session: Session, study_id: int, reason: str) -> None:
+    """Let a study rest as failed, where a person sees it and can retry it."""
+    study = session.get_one(Study, study_id, with_for_update=True)
+    set_state(session, study, StudyState.FAILED, reason)
+
+
 def refresh_asked(session: Session, configured_checkpoints: Collection[str]) -> int:
     """Settle the studies whose last answer came in; say of the others what they wait for.
 
@@ -123,23 +129,56 @@ def refresh_asked(session: Session, configured_checkpoints: Collection[str]) -> 
     int
         How many studies changed their state.
     """
-    changed = 0
     asked = session.scalars(select(Study).where(Study.state == StudyState.ASKED)).all()
+    pending = _count_pending(session) if asked else {}
+    settled = 0
     for study in asked:
-        pending = _pending_by_checkpoint(session, study)
-        if not pending:
+        if study.id not in pending:
             failures = _failure_reasons(session, study)
             state = StudyState.FAILED if failures else StudyState.ANSWERED
             set_state(session, study, state, "; ".join(failures))
-            changed += 1
+            settled += 1
             continue
-        missing = {name: n for name, n in pending.items() if name not in configured_checkpoints}
         reason = "; ".join(
-            f"{n} prompts wait for the checkpoint {name}, which is not configured"
-            for name, n in sorted(missing.items())
+            f"{count} prompts wait for the checkpoint {name}, which is not configured"
+            for name, count in sorted(pending[study.id].items())
+            if name not in configured_checkpoints
         )
         set_state(session, study, StudyState.ASKED, reason)
-    return changed
+    return settled
+
+
+def _count_pending(session: Session) -> dict[int, dict[str, int]]:
+    """Return, for studies that are asked, study id -> checkpoint -> prompts without an answer."""
+    unparsed = and_(
+        Generation.state == GenerationState.GENERATED,
+        ~exists(select(Answer.id).where(Answer.generation_id == Generation.id)),
+    )
+    rows = session.execute(
+        select(Study.id, Prompt.checkpoint, func.count(Generation.id))
+        .join(
+            StudyVersion,
+            and_(StudyVersion.study_id == Study.id, StudyVersion.version == Study.version),
+        )
+        .join(Selection, Selection.study_version_id == StudyVersion.id)
+        .join(
+            Prompt,
+            and_(
+                Prompt.rendering_id == Selection.rendering_id,
+                Prompt.question_id == Selection.question_id,
+            ),
+        )
+        .join(Generation, Generation.prompt_id == Prompt.id)
+        .where(
+            Study.state == StudyState.ASKED,
+            or_(Generation.state == GenerationState.WAITING, unparsed),
+        )
+        .group_by(Study.id, Prompt.checkpoint)
+    )
+    pending: dict[int, dict[str, int]] = {}
+    for study_id, checkpoint, count in rows:
+        pending.setdefault(study_id, {})[checkpoint] = count
+    return pending
 
 
 def _selected_in_latest_version(study: Study) -> ColumnElement[bool]:
@@ -155,23 +194,6 @@ def _selected_in_latest_version(study: Study) -> ColumnElement[bool]:
     )
 
 
-def _pending_by_checkpoint(session: Session, study: Study) -> dict[str, int]:
-    unparsed = and_(
-        Generation.state == GenerationState.GENERATED,
-        ~exists(select(Answer.id).where(Answer.generation_id == Generation.id)),
-    )
-    rows = session.execute(
-        select(Prompt.checkpoint, func.count(Generation.id))
-        .join(Prompt, Generation.prompt_id == Prompt.id)
-        .where(
-            or_(Generation.state == GenerationState.WAITING, unparsed),
-            _selected_in_latest_version(study),
-        )
-        .group_by(Prompt.checkpoint)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 def _failure_reasons(session: Session, study: Study) -> list[str]:
     rows = session.execute(
         select(Generation.error, func.count(Generation.id))
@@ -183,32 +205,34 @@ def _failure_reasons(session: Session, study: Study) -> list[str]:
     return [f"{count} prompts: {error}" for error, count in rows]
 
 
-def retry_failed(session: Session, study_instance_uid: str, actor: str) -> int:
-    """Give the failed work of a study its attempts back; returns how many rows that were."""
+def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
+    """Give the failed work of a study its attempts back; False when it has not failed."""
     study = session.scalar(select(Study).where(Study.study_instance_uid == study_instance_uid))
     if study is None or study.state is not StudyState.FAILED:
-        return 0
+        return False
+    failed = session.scalars(
+        select(Generation)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .where(Generation.state == GenerationState.FAILED, _selected_in_latest_version(study))
+    ).all()
     now = database_now(session)
-    fresh: dict[str, Any] = {"attempts": 0, "error": None, "is_suspect": False, "due_at": now}
-    count = 0
-    prompts = select(Prompt).where(_selected_in_latest_version(study))
-    for prompt in session.scalars(prompts):
-        for row in session.scalars(select(Generation).where(Generation.prompt_id == prompt.id)):
-            if row.state is not GenerationState.FAILED:
-                continue
-            row.state = GenerationState.WAITING
-            count += 1
-            work: list[Rendering | Generation] = [row]
-            rendering = session.get_one(Rendering, prompt.rendering_id)
-            if rendering.state is RenderingState.FAILED:
-                rendering.state = RenderingState.PLANNED
-                work.append(rendering)
-            for item in work:
-                for name, value in fresh.items():
-                    setattr(item, name, value)
-    add_event(session, "study.retried", "study", study.id, actor=actor, new={"prompts": count})
-    set_state(session, study, StudyState.ASKED, "")
-    return count
+    for generation in failed:
+        generation.state = GenerationState.WAITING
+        _give_attempts_back(generation, now)
+        rendering = generation.prompt.rendering
+        if rendering.state is RenderingState.FAILED:
+            rendering.state = RenderingState.PLANNED
+            _give_attempts_back(rendering, now)
+    add_event(
+        session, "study.retried", "study", study.id, actor=actor, new={"prompts": len(failed)}
+    )
+    # Without a failed prompt it is the plan that failed.
+    set_state(session, study, StudyState.ASKED if failed else StudyState.COMPLETE, "")
+    return True
+
+
+def _give_attempts_back(work: Generation | Rendering, now: datetime) -> None:
+    work.attempts, work.error, work.is_suspect, work.due_at = 0, None, False, now
 
 
 def count_prompts(session: Session) -> tuple[int, int]:

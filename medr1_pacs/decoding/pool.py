@@ -30,7 +30,12 @@ from medr1_pacs.decoding.messages import (
     DecodedFrame,
     encode_message,
 )
-from medr1_pacs.errors import PixelDataUnusable, StorageUnavailable, TransientError
+from medr1_pacs.errors import (
+    Medr1Error,
+    PixelDataUnusable,
+    StorageUnavailable,
+    TransientError,
+)
 
 _START_TIMEOUT_S = 60.0
 """For the child's imports, which a cold disk makes slow; a frame's limit begins after them."""
@@ -127,6 +132,8 @@ class _Child:
         process = self._started()
         try:
             return self._exchange(process, request)
+        except Medr1Error:  # the child's own answer, read to its end
+            raise
         except TimeoutError as error:
             self.stop()
             raise PixelDataUnusable(f"the decoder was ended after {self._timeout_s:g} s") from error
@@ -138,6 +145,10 @@ class _Child:
             # Its memory is no longer its own.
             self.stop()
             raise PixelDataUnusable("the decoder's answer makes no sense") from error
+        except BaseException:
+            # Interrupted: the answer yet to come would be taken for the next frame's.
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Kill the process, if there is one; it holds nothing that could be lost."""
@@ -179,6 +190,9 @@ class _Child:
             ended = _how_it_ended(self._process)
             self.stop()
             raise TransientError(f"a decoder could not be started: it {ended}") from error
+        except BaseException:
+            self.stop()
+            raise
         return self._process
 
     def _exchange(self, process: subprocess.Popen[bytes], request: dict[str, Any]) -> DecodedFrame:

@@ -22,7 +22,7 @@ from medr1_pacs.attributes import read_attributes
 from medr1_pacs.db.instances import Recorded, has_row, record_instance, record_rejected
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
-from medr1_pacs.errors import InstanceUnreadable, TransientError
+from medr1_pacs.errors import InstanceUnreadable, TransientError, ValueRefused
 from medr1_pacs.part10 import FileMeta, is_uid, read_file_meta
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.pseudonyms import pseudonym
@@ -74,19 +74,16 @@ def index_instances(
 
     Raises
     ------
-    DatabaseUnavailable, StorageUnavailable
-        Nothing is lost: what was not recorded stays in the backlog.
+    TransientError
+        The database or the storage is away, or another process records the same instance. Nothing
+        is lost: what was not recorded stays in the backlog.
     """
     names = store.incoming(limit)
     try:
         return _index(store, database, vault, site_key, rules, names)
-    except TransientError:
-        raise
-    except Exception:
-        if len(names) <= 1:
-            raise
+    except ValueRefused as error:
         # One instance of the batch cannot be recorded; alone, the others can.
-        logger.exception("a batch could not be recorded; going on one by one")
+        logger.warning("a batch could not be recorded, going on one by one: %s", error)
     reports = [_index_alone(store, database, vault, site_key, rules, name) for name in names]
     return IndexReport(
         sum(report.new for report in reports),
@@ -105,10 +102,8 @@ def _index_alone(
 ) -> IndexReport:
     try:
         return _index(store, database, vault, site_key, rules, [stored])
-    except TransientError:
-        raise
-    except Exception as error:
-        detail = f"its header could not be recorded ({type(error).__name__})"
+    except ValueRefused as error:
+        detail = f"its header could not be recorded: {error}"
         rejected = _rejected(store, stored, QuarantineReason.UNREADABLE, detail)
         store.quarantine(stored)
         with database.write() as session:
@@ -287,15 +282,15 @@ def _number_of_frames(value: Any) -> int:
 
 
 def reconcile(store: InstanceStore, database: Database) -> int:
-    """Put every stored instance without a row back into the backlog; returns how many.
+    """Put every stored file without a row back into the backlog; returns how many.
 
     After a database was lost or restored from an older backup, the files are the truth.
     """
     returned = 0
-    for stored in store.kept():
+    for stored, path in store.settled():
         with database.read() as session:
             known = has_row(session, stored.name)
         if not known:
-            store.return_to_incoming(stored)
+            store.return_to_incoming(stored, path)
             returned += 1
     return returned

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 
 from medr1_pacs.db.plans import record_plan
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import find_due_plan
+from medr1_pacs.db.studies import fail_study, find_due_plan
 from medr1_pacs.prompts import build_prompt_text, permute_options
 from medr1_pacs.questions.bank import QuestionBank, questions_for
 from medr1_pacs.questions.conditions import facts_of, first_unmet
@@ -38,6 +39,8 @@ from medr1_pacs.rendering import recipe_of
 from medr1_pacs.routing import Synonyms, route_series
 from medr1_pacs.selection import parse_policy, select
 
+logger = logging.getLogger(__name__)
+
 MAX_NEW_TOKENS = 256
 MAX_PIXELS = 401_408
 """Both as the authors of Med-R1 trained and evaluated; our pictures are below it (153,664)."""
@@ -61,7 +64,14 @@ def plan_study(database: Database, policy: AskingPolicy) -> bool:
         study = find_due_plan(session)
     if study is None:
         return False
-    plan = build_plan(study, policy)
+    try:
+        plan = build_plan(study, policy)
+    except Exception as error:
+        # One study that cannot be planned must not hold up the others.
+        logger.exception("a study cannot be planned", extra={"study_id": study.study_id})
+        with database.write() as session:
+            fail_study(session, study.study_id, f"it cannot be planned: {error!r}")
+        return True
     with database.write() as session:
         record_plan(session, study, plan, datetime.now(UTC))
     return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import Any
+
+from PIL import Image
 
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.records import JsonObject, PromptWork, RenderingWork
@@ -25,7 +28,7 @@ def replay_answer(
     Returns
     -------
     dict
-        `answer_id`, `is_equal` (picture, chat text and raw output), `differences` (sentences, also
+        `answer_id`, `is_equal` (pixels, chat text and raw output), `differences` (sentences, also
         of software versions, which do not make an answer unequal by themselves).
 
     Raises
@@ -49,9 +52,10 @@ def replay_answer(
         think=answer["decoding"]["think"],
         max_new_tokens=answer["decoding"]["max_new_tokens"],
     )
-    [generated] = engine.generate([work], [store.read_picture(answer["png_sha256"])])
+    stored = store.read_picture(answer["png_sha256"])
+    [generated] = engine.generate([work], [stored])
     decisive = {
-        "picture": (answer["png_sha256"], hashlib.sha256(drawn).hexdigest()),
+        "pixels": (_pixels_sha256(stored), _pixels_sha256(drawn)),
         "chat_text": (answer["chat_text"], generated.chat_text),
         "raw_output": (answer["raw_output"], generated.raw_output),
     }
@@ -73,3 +77,8 @@ def replay_answer(
             if before != now
         ],
     }
+
+
+def _pixels_sha256(png: bytes) -> str:
+    """Hash what a PNG shows; its bytes differ between versions of the library that wrote it."""
+    return hashlib.sha256(Image.open(io.BytesIO(png)).tobytes()).hexdigest()

@@ -16,7 +16,51 @@ from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records import Modality
 
 # Everything that DESIGN promises of an answer; scripts of others read these names.
-ANSWER_FIELDS = ["answer_id", "kind", "run", "is_demo", "is_current", "study_version", "study_instance_uid", "series_instance_uid", "sop_instance_uid", "frame_number", "modality", "coverage", "window_center", "window_width", "window_source", "png_sha256", "question_id", "question_version", "question_sha256", "task", "options", "option_order", "prompt_text", "chat_text", "requested_checkpoint", "checkpoint", "checkpoint_revision", "checkpoint_sha256", "engine", "versions", "dtype", "attention", "decoding", "raw_output", "finish_reason", "prompt_tokens", "completion_tokens", "reasoning", "choice", "choice_text", "parse_status", "seconds", "answered_at"]
+ANSWER_FIELDS = [
+    "answer_id",
+    "kind",
+    "run",
+    "is_demo",
+    "is_current",
+    "study_version",
+    "study_instance_uid",
+    "series_instance_uid",
+    "sop_instance_uid",
+    "frame_number",
+    "modality",
+    "coverage",
+    "window_center",
+    "window_width",
+    "window_source",
+    "png_sha256",
+    "question_id",
+    "question_version",
+    "question_sha256",
+    "task",
+    "options",
+    "option_order",
+    "prompt_text",
+    "chat_text",
+    "requested_checkpoint",
+    "checkpoint",
+    "checkpoint_revision",
+    "checkpoint_sha256",
+    "engine",
+    "versions",
+    "dtype",
+    "attention",
+    "decoding",
+    "raw_output",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning",
+    "choice",
+    "choice_text",
+    "parse_status",
+    "seconds",
+    "answered_at",
+]
 NULL_WHEN_COLOR = {"window_center", "window_width", "window_source"}
 NULL_WHEN_UNPARSED = {"reasoning", "choice", "choice_text"}
 

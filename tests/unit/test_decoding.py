@@ -19,6 +19,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import pixel_array
 
 from medr1_pacs.decoding import DecoderPool, child
+from medr1_pacs.decoding import pool as pool_module
 from medr1_pacs.decoding.frames import decode_frame
 from medr1_pacs.errors import PixelDataUnusable, StorageUnavailable, TransientError
 
@@ -614,11 +615,14 @@ def test_a_file_of_anything_else_is_refused(tmp_path):
 
 
 def children() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children()
-        if "medr1_pacs.decoding.child" in process.cmdline()
-    ]
+    return [process for process in psutil.Process().children() if is_decoder(process)]
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return "medr1_pacs.decoding.child" in process.cmdline()
+    except psutil.Error:  # it ended between the listing and the question
+        return False
 
 
 @pytest.fixture
@@ -705,6 +709,24 @@ def test_a_decoder_killed_in_the_middle_costs_one_frame(own_pool, write_instance
             pool.decode(path, 0)
         killer.join()
         assert np.array_equal(pool.decode(path, 0).stored_values, GRAY8)
+
+
+def test_an_interrupted_frame_is_never_taken_for_the_next_one(write_instance, monkeypatch):
+    path = write_instance(GRAY8)
+    header = dcmread(path)
+    header.NumberOfFrames, header.PixelData = 2, GRAY8.tobytes() + (255 - GRAY8).tobytes()
+    header.save_as(path)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with DecoderPool() as pool:
+        pool.decode(path, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(pool_module, "_read_reply", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                pool.decode(path, 0)
+        assert np.array_equal(pool.decode(path, 1).stored_values, 255 - GRAY8)
 
 
 def test_a_child_that_died_while_idle_costs_nothing(own_pool, write_instance):

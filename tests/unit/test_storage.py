@@ -176,7 +176,7 @@ def test_an_instance_in_quarantine_keeps_its_bytes(store):
     store.forget(stored)
 
     assert store.quarantine_path(stored).read_bytes() == b"bad"
-    assert list(store.kept()) == []
+    assert list(store.settled()) == [(stored, store.quarantine_path(stored))]
 
 
 def test_a_discarded_duplicate_is_gone_under_every_name(store, folder):
@@ -194,10 +194,10 @@ def test_a_kept_instance_can_return_to_the_backlog(store):
     store.forget(stored)
 
     for _ in range(2):
-        store.return_to_incoming(stored)
+        store.return_to_incoming(stored, store.instance_path(stored))
 
     assert store.incoming(10) == [stored]
-    assert list(store.kept()) == [stored]
+    assert list(store.settled()) == [(stored, store.instance_path(stored))]
 
 
 def test_only_old_unfinished_files_are_swept(store, folder):
