@@ -14,6 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Annotated, Any
 
 import typer
@@ -157,7 +158,7 @@ def listen() -> None:
     settings = load_settings()
     _prepare(settings)
     _check_dicom_host(settings)
-    research, _ = _databases(settings)
+    research = Database(settings.database_url)  # unchecked: it may be away
 
     def write_rows(associations: Iterable[AssociationRecord]) -> None:
         with research.write() as session:
@@ -188,7 +189,8 @@ def sweep() -> None:
     configure_logs()
     settings = load_settings()
     _prepare(settings)
-    research, vault = _checked_databases(settings)
+    research = _research(settings)
+    vault = _checked(settings.vault_url, Branch.VAULT)
     registry = _registry(settings)
     rules = SweepRules(
         asking=AskingPolicy(
@@ -221,7 +223,7 @@ def worker(
     configure_logs()
     settings = load_settings()
     _prepare(settings)
-    research, _ = _checked_databases(settings)
+    research = _research(settings)
     store, celery = _store(settings), make_app(settings.broker_url, settings.data_dir)
     if kind is WorkerKind.RENDER:
         with _decoder(settings) as decoder:
@@ -245,7 +247,7 @@ def web() -> None:
     configure_logs()
     settings = load_settings()
     _prepare(settings)
-    research, _ = _checked_databases(settings)
+    research = _research(settings)
     serve(make_app(research, _store(settings)), settings.web_host, settings.web_port)
 
 
@@ -289,7 +291,7 @@ def studies(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
     """List the studies: where each one is, and why."""
-    research, _ = _checked_databases(load_settings())
+    research = _research(load_settings())
     with research.read() as session:
         rows = list_studies(session)
     if as_json:
@@ -305,7 +307,7 @@ def answers(
     output: Annotated[AnswerFormat, typer.Option("--format")] = AnswerFormat.TABLE,
 ) -> None:
     """List the answers with everything that made them."""
-    research, _ = _checked_databases(load_settings())
+    research = _research(load_settings())
     with research.read() as session:
         rows = iterate_answers(session, study_instance_uid=study)
         if output is AnswerFormat.JSONL:
@@ -326,7 +328,7 @@ def retry(
     study: Annotated[str, typer.Argument(help="Study Instance UID")],
 ) -> None:
     """Give the failed work of a study its attempts back."""
-    research, _ = _checked_databases(load_settings())
+    research = _research(load_settings())
     with research.write() as session:
         is_retried = retry_failed(session, study, actor="operator")
     if not is_retried:
@@ -345,7 +347,7 @@ def replay(
 
     configure_logs()
     settings = load_settings()
-    research, _ = _checked_databases(settings)
+    research = _research(settings)
     with research.read() as session:
         answer = get_answer(session, answer_id)
         rendering = get_rendering_of_answer(session, answer_id)
@@ -381,7 +383,7 @@ def db_reconcile() -> None:
     from medr1_pacs.steps.indexing import reconcile
 
     settings = load_settings()
-    research, _ = _checked_databases(settings)
+    research = _research(settings)
     count = reconcile(_store(settings), research)
     print(f"{count} instances without a row go back to the backlog")
 
@@ -498,9 +500,8 @@ def _prepare(settings: Settings) -> None:
     ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".writable"
-            probe.touch()
-            probe.unlink()
+            with TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise SettingInvalid(
                 f"{name}: {folder.absolute()} cannot be written ({error.strerror}); give the user "
@@ -535,17 +536,19 @@ def _databases(settings: Settings) -> tuple[Database, Database]:
     return Database(settings.database_url), Database(settings.vault_url)
 
 
-def _checked_databases(settings: Settings) -> tuple[Database, Database]:
-    for url in (settings.database_url, settings.vault_url):
-        path = Path(url.removeprefix("sqlite:///"))
-        if url.startswith("sqlite") and not path.exists():
-            raise SettingInvalid(
-                f"there is no database {path}: run `medr1-pacs up`, or `medr1-pacs db upgrade`"
-            )
-    research, vault = _databases(settings)
-    check_schema(research, Branch.RESEARCH)
-    check_schema(vault, Branch.VAULT)
-    return research, vault
+def _research(settings: Settings) -> Database:
+    return _checked(settings.database_url, Branch.RESEARCH)
+
+
+def _checked(url: str, branch: Branch) -> Database:
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite") and not path.exists():
+        raise SettingInvalid(
+            f"there is no database {path}: run `medr1-pacs up`, or `medr1-pacs db upgrade`"
+        )
+    database = Database(url)
+    check_schema(database, branch)
+    return database
 
 
 def _store(settings: Settings) -> InstanceStore:

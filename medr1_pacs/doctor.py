@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
@@ -58,9 +59,8 @@ def _all(settings: Settings) -> Iterator[Finding]:
 def _data_folder(settings: Settings) -> str:
     folder = settings.storage_path
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.touch()
-    probe.unlink()
+    with TemporaryFile(dir=folder):
+        pass
     free_mb = shutil.disk_usage(folder).free >> 20
     if free_mb < settings.storage_reserve_mb:
         raise SettingInvalid(

@@ -88,9 +88,14 @@ def _file_meta(elements: pydicom.Dataset) -> FileMeta:
         sop_class_uid=_text(elements, "MediaStorageSOPClassUID"),
         sop_instance_uid=_text(elements, "MediaStorageSOPInstanceUID"),
         transfer_syntax_uid=_text(elements, "TransferSyntaxUID"),
-        calling_ae_title=_text(elements, "SourceApplicationEntityTitle"),
-        called_ae_title=_text(elements, "ReceivingApplicationEntityTitle"),
+        calling_ae_title=_ae_title(elements, "SourceApplicationEntityTitle"),
+        called_ae_title=_ae_title(elements, "ReceivingApplicationEntityTitle"),
     )
+
+
+def _ae_title(elements: pydicom.Dataset, keyword: str) -> str:
+    # Files of other programs say anything here; PS3.5 Table 6.2-1 has 16 characters for VR AE.
+    return "".join(c for c in _text(elements, keyword) if c.isprintable())[:16]
 
 
 def _text(elements: pydicom.Dataset, keyword: str) -> str:

@@ -42,9 +42,12 @@ class Child:
     start_at: float = 0.0
     wait_s: float = 1.0
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "medr1_pacs", *self.arguments]
+
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "medr1_pacs", *self.arguments],
+            self.command(),
             preexec_fn=_die_with_parent,  # safe: the supervisor has one thread
         )
         self.started_at = time.monotonic()

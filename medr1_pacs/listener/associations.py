@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from medr1_pacs.errors import TransientError
 from medr1_pacs.records import AssociationRecord
 
 logger = logging.getLogger(__name__)
@@ -62,9 +61,7 @@ class AssociationLog:
     def closed(self, token: str, ending: str) -> None:
         with self._lock:
             if record := self._open.pop(token, None):
-                self._closed[token] = replace(
-                    record, closed_at=datetime.now(UTC), ending=ending
-                )
+                self._closed[token] = replace(record, closed_at=datetime.now(UTC), ending=ending)
 
     def _beat(self) -> None:
         is_away = False
@@ -72,7 +69,8 @@ class AssociationLog:
             stopping = self._stop.wait(HEARTBEAT_S)
             with self._lock:
                 closed = dict(self._closed)
-                rows = [*self._open.values(), *closed.values()]
+                # One that brought nothing, as a C-ECHO, holds nothing and is not worth a row.
+                rows = [r for r in (*self._open.values(), *closed.values()) if r.instances]
             try:
                 if rows:
                     self._write_rows(rows)
@@ -80,9 +78,12 @@ class AssociationLog:
                 with self._lock:
                     for token in closed:
                         del self._closed[token]
-            except TransientError as error:
+            except Exception as error:  # whatever it is, the heartbeat goes on
                 if not is_away:
                     logger.warning("associations are not recorded for the moment: %s", error)
                 is_away = True
+            except Exception:
+                # Without this thread no study would be held open any more.
+                logger.exception("associations could not be recorded")
             if stopping:
                 return

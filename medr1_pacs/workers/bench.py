@@ -25,6 +25,7 @@ from medr1_pacs.storage import InstanceStore
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
+_SAME_START_S = 5.0
 
 
 def process_name(kind: str) -> str:
@@ -40,7 +41,8 @@ def is_gone(name: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return int(psutil.Process(int(pid)).create_time()) != int(started)
+        # A clock that is set shifts every start a little; a PID is not reused within seconds.
+        return abs(psutil.Process(int(pid)).create_time() - int(started)) > _SAME_START_S
     except psutil.NoSuchProcess:
         return True
 

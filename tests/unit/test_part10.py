@@ -76,6 +76,15 @@ def test_a_file_of_another_program_is_read(write):
     assert content[offset:] == dataset_bytes(ds)
 
 
+def test_an_ae_title_of_another_program_is_cut_to_what_one_may_be(write):
+    ds = make_instance()
+    ds.file_meta.SourceApplicationEntityTitle = "a host\x00 name that is too long"
+
+    meta, _ = read_file_meta(write(part10_bytes(ds)))
+
+    assert meta.calling_ae_title == "a host name that"
+
+
 def test_real_files_say_their_transfer_syntax():
     meta, _ = read_file_meta(real_file("JPEG2000.dcm"))
 
