@@ -97,10 +97,13 @@ class Service:
             send_instances(datasets, "127.0.0.1", self.dicom_port, called_ae_title=AE_TITLE)
         )
 
+    def process(self) -> psutil.Process:
+        assert self._process is not None, "the service was started"
+        return psutil.Process(self._process.pid)
+
     def children(self) -> dict[str, psutil.Process]:
         """Return name -> process of what `up` supervises, as `worker answer` or `listen`."""
-        assert self._process is not None
-        children = psutil.Process(self._process.pid).children()
+        children = self.process().children()
         return {" ".join(child.cmdline()[3:]): child for child in children}
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float) -> None:

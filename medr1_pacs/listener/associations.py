@@ -82,8 +82,5 @@ class AssociationLog:
                 if not is_away:
                     logger.warning("associations are not recorded for the moment: %s", error)
                 is_away = True
-            except Exception:
-                # Without this thread no study would be held open any more.
-                logger.exception("associations could not be recorded")
             if stopping:
                 return

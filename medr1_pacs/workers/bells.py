@@ -19,6 +19,11 @@ class BellTower:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._connection: Any = None
+        self._failures = (
+            OperationalError,
+            OSError,
+            *app.connection_for_write().recoverable_connection_errors,
+        )
         self._is_away = False
 
     def ring_render(self) -> None:
@@ -30,13 +35,11 @@ class BellTower:
     def _ring(self, queue: str, task: str, arguments: list[str]) -> None:
         try:
             if self._waiting(queue) == 0:
-                self._app.send_task(task, args=arguments, queue=queue, retry=False)
+                self._app.send_task(
+                    task, args=arguments, queue=queue, retry=False, connection=self._connection
+                )
             self._is_away = False
-        except (
-            OperationalError,
-            OSError,
-            *self._app.connection().recoverable_connection_errors,
-        ) as error:
+        except self._failures as error:
             if not self._is_away:
                 logger.warning("the broker does not answer, bells wait: %s", error)
             self._is_away = True
@@ -50,11 +53,10 @@ class BellTower:
         # Declaring it each time also brings the queue back on a broker that restarted empty.
         bound = self._app.amqp.queues[queue](channel)
         bound.declare()
-        return int(bound.queue_declare(passive=True).message_count)
+        return int(bound.queue_declare().message_count)
 
     def close(self) -> None:
         """Forget the connection; the next ring makes a new one."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        self._app.pool.force_close_all()

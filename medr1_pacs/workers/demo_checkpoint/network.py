@@ -30,7 +30,7 @@ HIDDEN = 128
 
 
 def build_model(processor: Qwen2VLProcessor) -> Qwen2VLForConditionalGeneration:
-    """Make an untrained model of about 3.6 million parameters."""
+    """Make an untrained model of about 3.7 million parameters."""
     token_id = processor.tokenizer.convert_tokens_to_ids
     end, pad = token_id("<|im_end|>"), token_id("<|endoftext|>")
     config = Qwen2VLConfig(

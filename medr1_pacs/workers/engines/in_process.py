@@ -115,9 +115,7 @@ class InProcessEngine:
             for item, png in zip(work, pictures, strict=True)
         ]
         texts = [
-            self._processor.apply_chat_template(
-                message, tokenize=False, add_generation_prompt=True
-            )
+            self._processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
             for message in messages
         ]
         images, videos = process_vision_info(messages)
