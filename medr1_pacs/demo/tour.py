@@ -168,6 +168,11 @@ def _wait_for_answers(console: Console, database: Database, expected: set[str]) 
     raise TransientError(f"not every study was answered within {_ANSWER_S:.0f} s")
 
 
+def _is_phantom(answer: JsonObject) -> bool:
+    uid: str = answer["study_instance_uid"]
+    return uid.startswith("2.25.")  # ours; the real files have roots of their makers
+
+
 def _print(answers: list[JsonObject], studies: list[JsonObject], data_dir: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     taught = [row for row in answers if row["requested_checkpoint"] == "demo"]
@@ -175,24 +180,24 @@ def _print(answers: list[JsonObject], studies: list[JsonObject], data_dir: Path)
     for column in ("Modality", "Source", "Question", "Answer", "Truth", ""):
         table.add_column(column, overflow="fold")
     for row in taught:
-        is_phantom = row["study_instance_uid"].startswith("2.25.")
         mark = {True: "[green]right[/]", False: "[red]wrong[/]", None: "truth unknown"}
         table.add_row(
             row["modality"],
-            "phantom" if is_phantom else "real file",
+            "phantom" if _is_phantom(row) else "real file",
             row["question_id"],
             row["choice_text"] or row["parse_status"],
             row["truth"] or "",
             mark[row["is_correct"]],
         )
     console.print(table)
-    known = [row for row in taught if row["is_correct"] is not None]
-    right = sum(row["is_correct"] for row in known)
+    drawn = [row["is_correct"] for row in taught if _is_phantom(row)]
+    real = [row["is_correct"] for row in taught if not _is_phantom(row)]
     others = len(answers) - len(taught)
     modalities = {row["modality"] for row in taught}
     console.print(
-        f"{len(studies)} studies of {len(modalities)} modalities; {len(taught)} answers to demo "
-        f"questions, {right} of {len(known)} with a known truth are right.\n"
+        f"{len(studies)} studies of {len(modalities)} modalities. Right: {drawn.count(True)} of "
+        f"{len(drawn)} on phantoms, {real.count(True)} of {len(real)} on real files: the demo "
+        "checkpoint was trained on drawings alone.\n"
         f"{others} clinical questions were asked too; the demo checkpoint was not taught them and "
         "says so in its reasoning. Real answers need the Med-R1 weights.\n"
     )

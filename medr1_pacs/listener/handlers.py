@@ -61,6 +61,8 @@ class Handlers:
             event.assoc.acse.send_reject(
                 _REJECTED_PERMANENT, _BY_SERVICE_USER, _CALLING_AE_TITLE_NOT_RECOGNISED
             )
+            # Waits until the rejection is sent: pynetdicom closes the socket when we return.
+            event.assoc.kill()
 
     def handle_accepted(self, event: evt.Event) -> None:
         association = event.assoc
@@ -104,7 +106,8 @@ class Handlers:
         self._close(event, "aborted")
 
     def handle_closed(self, event: evt.Event) -> None:
-        self._close(event, "lost")
+        # An abort of the peer closes the connection before pynetdicom tells of it.
+        self._close(event, "aborted" if event.assoc.acse.is_aborted("a-abort") else "lost")
 
     def _close(self, event: evt.Event, ending: str) -> None:
         if token := self._tokens.pop(event.assoc, None):

@@ -92,6 +92,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.logs import configure_logs
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.steps.indexing import index_instances
 from medr1_pacs.storage import InstanceStore

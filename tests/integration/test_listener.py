@@ -145,12 +145,12 @@ REAL_FILES = [
     "MR_small_RLE.dcm",
     "SC_rgb_jpeg_dcmtk.dcm",  # JPEG Baseline
     "JPEG-lossy.dcm",  # JPEG Extended
-    "JPEG-LL.dcm",  # JPEG Lossless
     "JPEG2000.dcm",
-    "JPEG2000_UNC.dcm",
-    "emri_small_jpeg_ls_lossless.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "SC_jpeg_no_color_transform.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
     "GDCMJ2K_TextGBR.dcm",  # JPEG 2000 Lossless
-    "examples_ybr_color.dcm",
+    "rtplan.dcm",
 ]
 
 
@@ -159,10 +159,9 @@ def test_storescu_sends_real_files_of_many_syntaxes(store, listen, tmp_path):
     storescu = find_program("storescu", "usr/bin")
     files = [real_file(name) for name in REAL_FILES]
 
-    for path in files:  # its file's own syntax alone is proposed with -R ... -xt
+    for path in files:
         done = subprocess.run(
-            [storescu, "-aec", "MEDR1", "-R", *_propose(path), "127.0.0.1"]
-            + [str(listener.port), str(path)],
+            [storescu, "-R", *_propose(path), "127.0.0.1", str(listener.port), str(path)],
             env={"TCP_NODELAY": "1", "PATH": "/usr/bin"},
             capture_output=True,
             text=True,
@@ -200,15 +199,14 @@ def _propose(path: Path) -> list[str]:
 def test_dcmsend_sends_a_folder_over_one_association(
     store, listen, tmp_path, write_rows, index, rows
 ):
-    listener = listen(store, write_rows)
+    listener, dcmsend = listen(store, write_rows), find_program("dcmsend", "usr/bin")
     folder = tmp_path / "to send"
     folder.mkdir()
     for name in ("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm"):
         shutil.copy(real_file(name), folder)
 
     done = subprocess.run(
-        [find_program("dcmsend", "usr/bin"), "-aec", "MEDR1", "+sd", "--no-halt"]
-        + ["--decompress-never", "127.0.0.1", str(listener.port), str(folder)],
+        [dcmsend, "+sd", "--decompress-never", "127.0.0.1", str(listener.port), str(folder)],
         env={"TCP_NODELAY": "1", "PATH": "/usr/bin"},
         capture_output=True,
         text=True,
@@ -398,6 +396,7 @@ def test_an_association_that_breaks_off_is_closed_with_its_ending(
     store, listen, associate, write_rows, rows, how
 ):
     association = associate(listen(store, write_rows))
+    association.send_c_store(make_instance())
     wait_until(lambda: rows(Association), "it is recorded")
 
     if how == "aborted":
@@ -420,9 +419,23 @@ def test_associations_of_an_outage_are_recorded_when_the_database_is_back(
             raise outage
         write_rows(records)
 
-    associate(listen(store, sometimes)).release()
+    association = associate(listen(store, sometimes))
+    association.send_c_store(make_instance())
+    association.release()
 
     wait_until(lambda: [row.ending for row in rows(Association)] == ["released"], "it is recorded")
+
+
+@sqlite_only
+def test_an_association_that_brought_nothing_is_not_worth_a_row(
+    store, listen, associate, write_rows, rows
+):
+    listener = listen(store, write_rows)
+    associate(listener).send_c_echo()
+    associate(listener).send_c_store(make_instance())
+
+    wait_until(lambda: rows(Association), "the other one is recorded")
+    assert [row.instances for row in rows(Association)] == [1]
 
 
 @sqlite_only
@@ -433,7 +446,7 @@ def test_what_is_open_is_recorded_as_closed_when_the_listener_stops(
         store, AssociationLog(write_rows), ae_title="MEDR1", host="127.0.0.1", port=0
     )
     with listener:
-        associate(listener)
+        associate(listener).send_c_store(make_instance())
         wait_until(lambda: rows(Association), "it is recorded")
 
     assert rows(Association)[0].ending == "aborted"

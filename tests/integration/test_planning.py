@@ -1,0 +1,242 @@
+import pytest
+from factories import make_instance, make_uid, put_instance, real_file
+from sqlalchemy import update
+
+from medr1_pacs.db.tables import (
+    Generation,
+    Instance,
+    Prompt,
+    Question,
+    ReferenceStandard,
+    Rendering,
+    Selection,
+    Series,
+    Study,
+    StudyVersion,
+)
+from medr1_pacs.demo.phantoms import make_phantom
+from medr1_pacs.demo.studies import make_study
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
+from medr1_pacs.records import Modality, StudyState, TruthSource
+from medr1_pacs.routing import load_synonyms
+from medr1_pacs.steps.completing import complete_studies
+from medr1_pacs.steps.planning import AskingPolicy, plan_study
+from medr1_pacs.steps.receiving import ingest_file
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return load_bank(PACKAGED_BANK)
+
+
+@pytest.fixture
+def policy(bank):
+    """A site without checkpoints: the demo's stands in for all."""
+    return AskingPolicy(bank, load_synonyms(), lambda requested: "demo", is_demo=True, think=True)
+
+
+@pytest.fixture
+def plan(store, index, database, policy):
+    """Receive a study, complete it at once and plan it."""
+
+    def plan(instances, policy=policy):
+        for ds in instances:
+            put_instance(store, ds)
+        while index().total:
+            pass
+        complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
+        assert plan_study(database, policy)
+
+    return plan
+
+
+@pytest.mark.parametrize("modality", list(Modality))
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_demo_study_of_every_modality_is_asked_its_questions(plan, rows, bank, modality):
+    plan(make_study(modality, 1))
+
+    (study,), (series,) = rows(Study), rows(Series)
+    assert (study.state, series.route_modality) == (StudyState.ASKED, modality)
+    asked = {row.question_id for row in rows(Question)}
+    assert asked == {question.id for question in questions_for(bank, modality, demo=True)}
+    assert len(rows(Generation)) == len(rows(Prompt)) > 0
+
+
+def test_a_ct_study_is_planned_completely(plan, rows):
+    study = make_study(Modality.CT, 1)
+    plan(study)
+
+    (version,), (series,) = rows(StudyVersion), rows(Series)
+    assert (version.version, version.instances) == (1, len(study))
+    assert version.planned_at is not None
+    assert (series.route_modality, series.plane) == ("CT", "axial")
+    prompts = rows(Prompt)
+    assert {prompt.checkpoint for prompt in prompts} == {"demo"}
+    for prompt in prompts:
+        assert prompt.decoding == {
+            "think": True,
+            "max_new_tokens": 256,
+            "do_sample": False,
+            "max_pixels": 401_408,
+        }
+        assert sorted(prompt.option_order) == list(range(len(prompt.options)))
+        assert f"A){prompt.options[0]}, B){prompt.options[1]}" in prompt.prompt_text
+    by_id = {row.id: row for row in rows(Instance)}
+    uids = {by_id[row.instance_id].sop_instance_uid for row in rows(Rendering)}
+    assert uids <= {ds.SOPInstanceUID for ds in study}
+    assert len({(row.instance_id, row.frame_number, row.recipe) for row in rows(Rendering)}) == len(
+        rows(Rendering)
+    )
+
+
+def test_every_selection_says_why_and_what_was_skipped(plan, rows):
+    study = make_study(Modality.CT, 1)
+    plan(study)
+
+    for selection in rows(Selection):
+        assert selection.reason
+        if selection.rendering_id is not None:
+            chosen = [row for row in rows(Selection) if row.question_id == selection.question_id]
+            assert len(chosen) + sum((selection.skipped or {}).values()) == len(study)
+
+
+def test_the_options_are_shown_in_the_order_that_is_recorded(plan, rows):
+    plan(make_study(Modality.CT, 1))
+
+    definitions = {row.id: row.definition for row in rows(Question)}
+    for prompt in rows(Prompt):
+        options = definitions[prompt.question_id]["options"]
+        assert prompt.options == [options[index] for index in prompt.option_order]
+
+
+def test_the_truths_that_the_header_knows_are_recorded(plan, rows):
+    phantom = make_phantom(Modality.CT, 1)
+    plan(make_study(Modality.CT, 1))
+
+    questions = {row.id: row for row in rows(Question)}
+    truths = {
+        questions[row.question_id].question_id: (row.truth, row.source)
+        for row in rows(ReferenceStandard)
+    }
+    quadrant, _ = truths["demo-ct-marker-quadrant"]
+    assert quadrant == phantom.marker_quadrant
+    assert truths["demo-ct-modality"][0] == "CT"
+    assert {source for _, source in truths.values()} <= {TruthSource.HEADER, TruthSource.PHANTOM}
+    for row in rows(ReferenceStandard):
+        assert row.truth in questions[row.question_id].definition["options"]
+
+
+def test_planning_again_changes_nothing(plan, rows, database, policy):
+    plan(make_study(Modality.XRAY, 1))
+    before = len(rows(Prompt))
+
+    assert not plan_study(database, policy)
+    with database.write() as session:
+        session.execute(update(Study).values(state=StudyState.COMPLETE))
+    assert plan_study(database, policy)
+
+    assert len(rows(Prompt)) == before
+    assert len(rows(StudyVersion)) == 1
+
+
+def test_the_next_version_asks_only_what_is_new(plan, rows, policy, bank):
+    # The middle slice changes when two slices arrive late: its prompts are new, the others stay.
+    study = make_study(Modality.CT, 1)
+    plan(study[:3])
+    first = {row.id for row in rows(Generation)}
+    middle_of_first = {row.instance_id for row in rows(Rendering)}
+
+    plan(study[3:])
+
+    assert [row.version for row in rows(StudyVersion)] == [1, 2]
+    assert rows(Study)[0].state is StudyState.ASKED
+    assert first < {row.id for row in rows(Generation)}
+    added = [row for row in rows(Rendering) if row.instance_id not in middle_of_first]
+    assert added
+    keys = [
+        (row.rendering_id, row.question_id, row.checkpoint, row.prompt_sha256)
+        for row in rows(Prompt)
+    ]
+    assert len(keys) == len(set(keys))
+
+
+def test_the_next_version_selects_again_what_it_shares_with_the_first(plan, rows):
+    (radiograph,) = make_study(Modality.XRAY, 1)
+    plan([radiograph])
+    first = [row.id for row in rows(Generation)]
+
+    report = make_instance(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11",
+        Modality="SR",
+        StudyInstanceUID=radiograph.StudyInstanceUID,
+        SeriesInstanceUID=make_uid(),
+        ImageType=None,
+        PixelData=None,
+    )
+    plan([report])
+
+    assert [row.id for row in rows(Generation)] == first
+    chosen = [row for row in rows(Selection) if row.rendering_id is not None]
+    versions = {row.id: row.version for row in rows(StudyVersion)}
+    pairs = {v: {(s.question_id, s.rendering_id) for s in chosen
+                 if versions[s.study_version_id] == v} for v in (1, 2)}  # fmt: skip
+    assert pairs[1] == pairs[2] != set()
+
+
+@pytest.mark.parametrize(
+    ("ds", "reason"),
+    [
+        (make_instance(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "ocalizer"),
+        (
+            make_instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"),
+            "",
+        ),
+        (make_instance(Modality="PT", SOPClassUID="1.2.840.10008.5.1.4.1.1.128"), ""),
+    ],
+    ids=["localizer", "report", "PET"],
+)
+def test_what_no_question_applies_to_is_said_with_the_reason(plan, rows, ds, reason):
+    plan([ds])
+
+    (study,) = rows(Study)
+    assert study.state is StudyState.NOTHING_TO_ASK
+    assert reason in study.state_reason
+    assert len(study.state_reason) > 10
+    assert rows(Prompt) == []
+    assert rows(Series)[0].route_reason or study.state_reason
+
+
+def test_a_study_that_was_reopened_meanwhile_is_not_planned_as_it_was(
+    store, index, database, policy, rows, monkeypatch
+):
+    put_instance(store, make_study(Modality.XRAY, 1)[0])
+    index()
+    complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
+    real = plan_study.__globals__["build_plan"]
+
+    def slow(study, policy):
+        built = real(study, policy)
+        put_instance(store, make_instance(StudyInstanceUID=study.study_instance_uid))
+        index()
+        return built
+
+    monkeypatch.setitem(plan_study.__globals__, "build_plan", slow)
+    plan_study(database, policy)
+
+    assert (rows(Study)[0].state, rows(Study)[0].version) == (StudyState.RECEIVING, 2)
+    assert rows(Prompt) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [("CT_small.dcm", "CT"), ("MR_small.dcm", "MRI"), ("examples_rgb_color.dcm", "Ultrasound")],
+)
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_real_file_is_routed(store, index, database, policy, rows, name, modality):
+    ingest_file(store, real_file(name), called_ae_title="MEDR1")
+    assert index().new == 1
+    complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
+
+    plan_study(database, policy)
+
+    assert rows(Series)[0].route_modality == modality
