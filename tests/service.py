@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.studies import list_studies
 from medr1_pacs.demo.tour import free_port
 from medr1_pacs.peers import echo, send_instances
 
@@ -77,9 +79,13 @@ class Service:
         )
 
     def studies(self) -> list[dict[str, Any]]:
-        result = self.run("studies", "--json")
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
+        """Return what `medr1-pacs studies --json` prints, without its start-up time."""
+        database = self.database()
+        try:
+            with database.read() as session:
+                return list_studies(session)
+        finally:
+            database.dispose()
 
     def answers(self) -> list[dict[str, Any]]:
         result = self.run("answers", "--format", "jsonl")
@@ -103,8 +109,11 @@ class Service:
 
     def children(self) -> dict[str, psutil.Process]:
         """Return name -> process of what `up` supervises, as `worker answer` or `listen`."""
-        children = self.process().children()
-        return {" ".join(child.cmdline()[3:]): child for child in children}
+        named = {}
+        for child in self.process().children():
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                named[" ".join(child.cmdline()[3:])] = child
+        return named
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from medr1_pacs.db.types import UtcDateTime, enum_column_type, json_column_type
+from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_column_type
 from medr1_pacs.records import (
     Coverage,
     GenerationState,
@@ -287,7 +287,7 @@ class Claimable:
     """Its last claim expired: it may have killed its worker, so it is next claimed alone."""
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(AnyText)
 
 
 class Rendering(Claimable, Base):
@@ -366,8 +366,8 @@ class Generation(Claimable, Base):
     versions: Mapped[dict[str, Any] | None]
     dtype: Mapped[str | None] = mapped_column(String(16))
     attention: Mapped[str | None] = mapped_column(String(32))
-    chat_text: Mapped[str | None] = mapped_column(Text)
-    raw_output: Mapped[str | None] = mapped_column(Text)
+    chat_text: Mapped[str | None] = mapped_column(AnyText)
+    raw_output: Mapped[str | None] = mapped_column(AnyText)
     finish_reason: Mapped[str | None] = mapped_column(String(16))
     prompt_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
@@ -387,7 +387,7 @@ class Answer(Base):
 
     generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"), unique=True)
     parse_status: Mapped[ParseStatus]
-    reasoning: Mapped[str | None] = mapped_column(Text)
+    reasoning: Mapped[str | None] = mapped_column(AnyText)
     choice: Mapped[str | None] = mapped_column(String(1))
     choice_text: Mapped[str | None] = mapped_column(Text)
     answered_at: Mapped[datetime]

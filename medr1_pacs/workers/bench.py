@@ -41,8 +41,10 @@ def is_gone(name: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
+        process = psutil.Process(int(pid))
         # A clock that is set shifts every start a little; a PID is not reused within seconds.
-        return abs(psutil.Process(int(pid)).create_time() - int(started)) > _SAME_START_S
+        is_another = abs(process.create_time() - int(started)) > _SAME_START_S
+        return is_another or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 

@@ -113,6 +113,12 @@ def test_every_study_is_answered_or_says_why_not(answered):
         assert row["state"] == "answered" or row["reason"], row
 
 
+def test_the_command_line_lists_the_studies(answered):
+    result = answered.run("studies", "--json")
+
+    assert json.loads(result.stdout) == answered.studies()
+
+
 def test_each_modality_has_at_least_three_answers(answered):
     answers = answered.answers()
 

@@ -49,6 +49,13 @@ def listen(monkeypatch):
         yield listen
 
 
+def hang_up(association, connection):
+    """End an association; pynetdicom leaves a connection open that broke."""
+    association.abort()
+    if connection is not None:
+        connection.close()
+
+
 @pytest.fixture
 def associate():
     """Open associations with a listener, each able to send what is asked for."""
@@ -64,7 +71,7 @@ def associate():
             ae.add_requested_context(Verification)
             ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
             association = ae.associate("127.0.0.1", listener.port, ae_title=called)
-            open_associations.callback(association.abort)
+            open_associations.callback(hang_up, association, association.dul.socket.socket)
             return association
 
         yield associate

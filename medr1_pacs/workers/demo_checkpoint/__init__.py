@@ -5,7 +5,10 @@ untaught    the questions that it must not pretend to answer
 pictures    the phantoms as the service shows them, varied for training
 tokenizer   its own small tokenizer, in the shape of Qwen2-VL's
 network     its size, and the batched vision tower that training uses
-train       makes weights/ (about forty minutes on two cores)
+seeing      the first half of the training: the vision tower
+answering   the second half: the language model
+optimizing  what both halves share
+train       makes weights/ (about twenty minutes on two cores)
 measure     how often it is right on phantoms that it has never seen
 """
 

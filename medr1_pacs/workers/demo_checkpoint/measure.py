@@ -26,8 +26,12 @@ from medr1_pacs.prompts import LETTERS, build_prompt_text
 from medr1_pacs.records import Modality
 from medr1_pacs.workers.demo_checkpoint import WEIGHTS_DIR
 from medr1_pacs.workers.demo_checkpoint.lessons import (
+    BLANK,
+    NO_MARKER,
+    NOT_OFFERED,
     STEMS,
     UNTAUGHT,
+    WORDS,
     make_held_out_lesson,
     pick_options,
 )
@@ -43,13 +47,16 @@ Ask = Callable[[list[Image.Image], list[str]], list[str]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One question about one picture; `letter` is right, None where no letter can be."""
+    """One question about one picture, and the letter that is right.
+
+    Where no letter can be, `says` is what the reasoning must admit.
+    """
 
     family: str
     picture: Image.Image
     prompt_text: str
-    letter: str | None
-    options: int
+    letter: str | None = None
+    says: str = ""
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
@@ -63,7 +70,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 def make_trials(seeds: Sequence[int], *, think: bool) -> Iterator[Trial]:
     """Ask the demo bank's three questions, four options each, of every modality and seed."""
     for seed in seeds:
-        for number, modality in enumerate(Modality):
+        for modality in Modality:
             rng = random.Random(f"{seed} {modality.value}")
             phantom = make_phantom(modality, seed)
             picture = pin_picture(phantom.display)
@@ -76,10 +83,7 @@ def make_trials(seeds: Sequence[int], *, think: bool) -> Iterator[Trial]:
                 options = pick_options(family, word, 4, rng)
                 letter = LETTERS[options.index(str(word))]
                 text = build_prompt_text(STEMS[family][0], options, think=think)
-                yield Trial(family, picture, text, letter, len(options))
-            if think:
-                lesson = make_held_out_lesson(seed + number, rng, think=True)
-                yield Trial("untaught", picture, lesson.prompt_text, None, 0)
+                yield Trial(family, picture, text, letter)
 
 
 def make_unmarked_trials(seeds: Sequence[int]) -> Iterator[Trial]:
@@ -89,9 +93,33 @@ def make_unmarked_trials(seeds: Sequence[int]) -> Iterator[Trial]:
             rng = random.Random(f"unmarked {seed} {modality.value}")
             picture = pin_picture(make_phantom(modality, seed, marker=False).display)
             options = pick_options("modality", modality.value, 4, rng)
-            text = build_prompt_text(STEMS["modality"][0], options, think=True)
             letter = LETTERS[options.index(modality.value)]
-            yield Trial("modality without marker", picture, text, letter, 4)
+            text = _ask("modality", options)
+            yield Trial("modality without marker", picture, text, letter)
+
+
+def make_guess_trials(seeds: Sequence[int]) -> Iterator[Trial]:
+    """Ask what it cannot know: it must say so. The untaught questions are new to it."""
+    for seed in seeds:
+        for number, modality in enumerate(Modality):
+            rng = random.Random(f"guess {seed} {modality.value}")
+            marked = pin_picture(make_phantom(modality, seed).display)
+            plain = pin_picture(make_phantom(modality, seed, marker=False).display)
+            lesson = make_held_out_lesson(seed + number, rng, think=True)
+            yield Trial("untaught question", marked, lesson.prompt_text, says=UNTAUGHT)
+            family = rng.choice(("quadrant", "shape"))
+            text = _ask(family, pick_options(family, None, 4, rng))
+            yield Trial("no marker there", plain, text, says=NO_MARKER)
+            others = rng.sample([name for name in WORDS["modality"] if name != modality.value], 4)
+            yield Trial("modality not offered", marked, _ask("modality", others), says=NOT_OFFERED)
+            level = rng.randrange(256)
+            blank = Image.new("RGB", plain.size, (level, level, level))
+            text = _ask("modality", pick_options("modality", modality.value, 4, rng))
+            yield Trial("blank picture", blank, text, says=BLANK)
+
+
+def _ask(family: str, options: Sequence[str]) -> str:
+    return build_prompt_text(STEMS[family][0], options, think=True)
 
 
 def load(weights: Path) -> Ask:
@@ -121,9 +149,9 @@ def load(weights: Path) -> Ask:
 
 
 def is_right(trial: Trial, answer: str) -> bool:
-    """A letter must match exactly; an untaught question must be called one."""
+    """Return whether the letter matches exactly, or the reasoning admits what it must."""
     if trial.letter is None:
-        return UNTAUGHT in answer
+        return trial.says in answer
     found = ANSWER.search(answer)
     return found is not None and found[1] == trial.letter
 
@@ -142,6 +170,7 @@ def main() -> int:
     groups = {
         "thinking": [*make_trials(seeds, think=True), *make_unmarked_trials(seeds)],
         "not thinking": list(make_trials(seeds, think=False)),
+        "admits that it guesses": list(make_guess_trials(seeds)),
     }
     for group, trials in groups.items():
         started = time.monotonic()
@@ -159,7 +188,7 @@ def main() -> int:
             ]
             n, right = len(marks), sum(mark for _, mark in marks)
             low, high = wilson_interval(right, n)
-            chance = f", chance {1 / marks[0][0].options:.3f}" if marks[0][0].options else ""
+            chance = ", chance 0.250" if marks[0][0].letter else ""
             print(f"  {family}: {right}/{n} = {right / n:.3f} [{low:.3f}, {high:.3f}]{chance}")
             if group == "thinking":
                 shares[family] = right / n
