@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -102,6 +103,7 @@ def up() -> None:
     settings = load_settings()
     _prepare(settings)
     _check_dicom_host(settings)
+    _check_packages()
     _bank(settings)
     _registry(settings)
     lock = _lock_data_dir(settings)
@@ -137,14 +139,16 @@ def up() -> None:
 
 
 def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
+    from medr1_pacs.workers.bench import is_named
+
     try:
         with database.read() as session:
             workers = list_workers(session)
     except TransientError:
         return []
     limit = datetime.now(UTC) - timedelta(seconds=HEARTBEAT_LIMIT_S)
-    stale = {row["name"].rsplit("/", 2)[1] for row in workers if row["heartbeat_at"] < limit}
-    return [pid for pid in pids if str(pid) in stale]
+    stale = [row["name"] for row in workers if row["heartbeat_at"] < limit]
+    return [pid for pid in pids if any(is_named(name, pid) for name in stale)]
 
 
 @app.command()
@@ -229,6 +233,7 @@ def worker(
         with _decoder(settings) as decoder:
             run_render_worker(celery, research, store, decoder)
         return
+    _check_packages()
     registry = _registry(settings)
     names = checkpoint or sorted(registry.names)
     for name in names:
@@ -272,6 +277,7 @@ def ingest(
         is_folder = path.is_dir()
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]:
             try:
+                _wait_for_room(store, settings.backlog_max)
                 ingest_file(store, file, called_ae_title=settings.ae_title)
                 received += 1
             except (InstanceUnreadable, OSError) as error:
@@ -281,6 +287,14 @@ def ingest(
     print(f"{received} instances received")
     if failed or not received:
         raise typer.Exit(1)
+
+
+def _wait_for_room(store: InstanceStore, backlog_max: int) -> None:
+    if store.backlog() < backlog_max:
+        return
+    stderr.print("The backlog is full; waiting for the sweep. Is `medr1-pacs up` running?")
+    while store.backlog() >= backlog_max:
+        time.sleep(1)
 
 
 # -- data out ----------------------------------------------------------------------------------
@@ -379,13 +393,16 @@ def db_upgrade() -> None:
 
 @db_app.command("reconcile")
 def db_reconcile() -> None:
-    """Queue stored instances that have no row, as after a database was restored."""
-    from medr1_pacs.steps.indexing import reconcile
+    """Rebuild rows from the stored files, as after a database or the vault was restored."""
+    from medr1_pacs.steps.indexing import reconcile, restore_identities
 
     settings = load_settings()
-    research = _research(settings)
-    count = reconcile(_store(settings), research)
+    research, store = _research(settings), _store(settings)
+    vault = _checked(settings.vault_url, Branch.VAULT)
+    count = reconcile(store, research)
     print(f"{count} instances without a row go back to the backlog")
+    read = restore_identities(store, vault, load_site_key(settings.site_key_path))
+    print(f"the identities of {read} instances are in the vault")
 
 
 @checkpoints_app.command("list")
@@ -521,6 +538,18 @@ def _lock_data_dir(settings: Settings) -> IO[str]:
             "MEDR1_DATA_DIR to another folder"
         ) from error
     return lock
+
+
+def _check_packages() -> None:
+    """Say what an answer worker lacks, before it takes work that it cannot do."""
+    from medr1_pacs.workers.checkpoints import find_missing_packages
+
+    if missing := find_missing_packages():
+        raise SettingInvalid(
+            f"{', '.join(missing)} not installed: an answer worker needs "
+            "`pip install 'medr1-pacs[worker]'`; a host without one runs `medr1-pacs listen`, "
+            "`sweep`, `worker render` and `web` by themselves"
+        )
 
 
 def _check_dicom_host(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.workers.app import make_app
-from medr1_pacs.workers.checkpoints import load_registry, verify_files
+from medr1_pacs.workers.checkpoints import find_missing_packages, load_registry, verify_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +120,7 @@ def _checkpoints(settings: Settings) -> str:
 
 
 def _packages(settings: Settings) -> str:
-    missing = [
-        name
-        for name in ("torch", "torchvision", "transformers", "qwen_vl_utils")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
+    if missing := find_missing_packages():
         raise SettingInvalid(
             f"{', '.join(missing)} not installed: on a worker run `pip install "
             "'medr1-pacs[worker]'`; a host without workers does not need them"

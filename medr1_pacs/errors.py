@@ -48,8 +48,16 @@ class StorageUnavailable(TransientError):
     """The storage folder cannot be written at the moment."""
 
 
+class PictureLost(PermanentError):
+    """A stored picture is missing, or its bytes are no longer those that were hashed."""
+
+
 class DatabaseUnavailable(TransientError):
     """The database does not answer at the moment."""
+
+
+class Interrupted(TransientError):
+    """Work was given up because its process was asked to stop; it is done again later."""
 
 
 class RowExists(TransientError):

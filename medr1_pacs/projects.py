@@ -73,8 +73,8 @@ def load_project_rules(path: Path | None) -> ProjectRules:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise SettingInvalid(f"MEDR1_PROJECTS names {path}, which does not exist") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingInvalid(f"{path}: cannot be read as TOML: {error}") from error
     projects = {DEFAULT_PROJECT: Project(DEFAULT_PROJECT, "Default project")}
     for table in _tables(path, content, "project"):
         project = _project(path, table)

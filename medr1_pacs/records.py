@@ -65,7 +65,8 @@ class GenerationState(StrEnum):
     """Where a generation is."""
 
     WAITING = "waiting"  #: waits for its picture, its checkpoint or a worker, or is claimed
-    GENERATED = "generated"  #: the raw output is stored; the parse is due or done
+    GENERATED = "generated"  #: the raw output is stored; the parse is due
+    ANSWERED = "answered"  #: the raw output is stored and parsed
     FAILED = "failed"  #: given up; `error` says why
 
 

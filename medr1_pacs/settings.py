@@ -167,14 +167,15 @@ def load_settings(
     path = Path(environ.get("MEDR1_SETTINGS_FILE") or (folder or Path.cwd()) / SETTINGS_FILE)
     known = {field.name: str(field.type) for field in fields(Settings)}
     values: dict[str, Any] = {}
-    for name, value in _read_file(path, required="MEDR1_SETTINGS_FILE" in environ).items():
+    for name, value in _read_file(path, required=bool(environ.get("MEDR1_SETTINGS_FILE"))).items():
         key = name.lower().removeprefix("medr1_")
         if key not in known:
             raise SettingInvalid(f"{path}: there is no setting {name!r}{_suggest(key, known)}")
         values[key] = _convert(f"{path}: {name}", known[key], value)
     for name, text in environ.items():
         key = name.removeprefix("MEDR1_").lower()
-        if not name.startswith("MEDR1_") or name == "MEDR1_SETTINGS_FILE":
+        # Empty is unset, as compose files and shells write it.
+        if not name.startswith("MEDR1_") or name == "MEDR1_SETTINGS_FILE" or not text:
             continue
         if key in known:
             values[key] = _convert(name, known[key], text)
@@ -195,6 +196,8 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingInvalid(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _convert(name: str, kind: str, value: Any) -> Any:

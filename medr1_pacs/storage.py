@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -27,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from medr1_pacs.errors import StorageFull, StorageUnavailable
+from medr1_pacs.errors import PictureLost, StorageFull, StorageUnavailable
 
 NO_ASSOCIATION = "0" * 16
 """Association token of instances that came from a folder instead of the network."""
@@ -117,7 +118,8 @@ class InstanceStore:
         """Number of instances without a row; recounted every two seconds."""
         with self._lock:
             if time.monotonic() - self._backlog_counted_at > _BACKLOG_RECOUNT_S:
-                self._backlog = sum(1 for _ in self._incoming_names())
+                with _named_failures():
+                    self._backlog = sum(1 for _ in self._incoming_names())
                 self._backlog_counted_at = time.monotonic()
             return self._backlog
 
@@ -131,7 +133,9 @@ class InstanceStore:
 
     def incoming(self, limit: int) -> list[StoredName]:
         """Return the oldest instances without a row, in the order they were received."""
-        return [StoredName(name) for name in sorted(self._incoming_names())[:limit]]
+        with _named_failures():
+            names = sorted(self._incoming_names())
+        return [StoredName(name) for name in names[:limit]]
 
     def incoming_path(self, stored: StoredName) -> Path:
         return self._root / "incoming" / stored.name
@@ -180,7 +184,10 @@ class InstanceStore:
     def sweep_unfinished(self, older_than_s: float = 3600.0) -> int:
         """Remove files that a crash left half written, which were never acknowledged."""
         removed = 0
-        for path in (self._root / "incoming").glob("*.part"):
+        unfinished = itertools.chain(
+            (self._root / "incoming").glob("*.part"), (self._root / "renderings").glob("*/*.part")
+        )
+        for path in unfinished:
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > older_than_s:
                     path.unlink()
@@ -190,10 +197,13 @@ class InstanceStore:
     # -- pictures ----------------------------------------------------------------------------
 
     def put_picture(self, png: bytes) -> str:
-        """Write a picture durably, once; returns its sha256, which is its name."""
+        """Write a picture durably; returns its sha256, which is its name.
+
+        One that is there is left alone, unless its bytes are no longer its own.
+        """
         png_sha256 = hashlib.sha256(png).hexdigest()
         path = self.picture_path(png_sha256)
-        if not path.exists():
+        if not path.exists() or path.read_bytes() != png:
             with _named_failures():
                 _make_folder(path.parent)
                 _write_durably(path, [png])
@@ -207,15 +217,21 @@ class InstanceStore:
 
         Raises
         ------
-        StorageUnavailable
+        PictureLost
             It is missing, or its bytes are no longer those that were hashed.
+        StorageUnavailable
+            The folder cannot be read at the moment.
         """
         try:
             png = self.picture_path(png_sha256).read_bytes()
+        except FileNotFoundError as error:
+            raise PictureLost(f"picture {png_sha256} is missing") from error
         except OSError as error:
-            raise StorageUnavailable(f"picture {png_sha256} cannot be read: {error}") from error
+            raise StorageUnavailable(
+                f"picture {png_sha256} cannot be read: {error.strerror}"
+            ) from error
         if hashlib.sha256(png).hexdigest() != png_sha256:
-            raise StorageUnavailable(f"picture {png_sha256} was changed on disk")
+            raise PictureLost(f"picture {png_sha256} was changed on disk")
         return png
 
 

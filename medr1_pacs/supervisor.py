@@ -41,6 +41,7 @@ class Child:
     started_at: float = 0.0
     start_at: float = 0.0
     wait_s: float = 1.0
+    has_been_steady: bool = False
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "medr1_pacs", *self.arguments]
@@ -52,8 +53,14 @@ class Child:
         )
         self.started_at = time.monotonic()
 
+    def was_steady(self) -> bool:
+        """Whether it ran for a while since the supervisor started: its settings were good then."""
+        self.has_been_steady |= time.monotonic() - self.started_at > _STEADY_S
+        return self.has_been_steady
+
     def plan_restart(self, status: int) -> None:
         lived_s = time.monotonic() - self.started_at
+        self.was_steady()
         self.wait_s = 1.0 if lived_s > _STEADY_S else min(self.wait_s * 2, _WAIT_MAX_S)
         self.start_at = time.monotonic() + self.wait_s
         self.process = None
@@ -94,7 +101,7 @@ class Supervisor:
                     child.start()
                 continue
             status = child.process.poll()
-            if status == USAGE_ERROR:
+            if status == USAGE_ERROR and not child.was_steady():
                 return USAGE_ERROR
             if status is not None and not self._stopping:
                 child.plan_restart(status)

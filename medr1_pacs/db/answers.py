@@ -26,15 +26,20 @@ from medr1_pacs.errors import AnswerNotFound
 
 
 def iterate_answers(
-    session: Session, *, study_instance_uid: str | None = None, answer_id: int | None = None
+    session: Session,
+    *,
+    study_instance_uid: str | None = None,
+    answer_id: int | None = None,
+    newest_first: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Yield answers in the order they were given, streaming."""
+    """Yield answers in the order they were given, or the latest first; streaming."""
     statement = _wide()
     if study_instance_uid is not None:
         statement = statement.where(Study.study_instance_uid == study_instance_uid)
     if answer_id is not None:
         statement = statement.where(Answer.id == answer_id)
-    rows = session.execute(statement.order_by(Answer.id).execution_options(yield_per=500))
+    order = Answer.id.desc() if newest_first else Answer.id
+    rows = session.execute(statement.order_by(order).execution_options(yield_per=500))
     for row in rows:
         yield _flat(row)
 

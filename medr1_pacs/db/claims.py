@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import Generation, Rendering
@@ -88,9 +88,25 @@ def renew_claim(session: Session, table: WorkTable, token: str) -> bool:
     return bool(result.rowcount)
 
 
-def release_claim(session: Session, table: WorkTable, token: str) -> None:
-    """Give rows back unharmed, as a worker does that is asked to stop."""
-    session.execute(update(table).where(table.claim_token == token).values(**_UNCLAIMED))
+def release_claim(
+    session: Session, table: WorkTable, token: str, *, wait_s: float = 0.0, error: str | None = None
+) -> None:
+    """Give rows back unharmed: no attempt is counted, and nobody suspects them."""
+    due_at = database_now(session) + timedelta(seconds=wait_s)
+    session.execute(
+        update(table)
+        .where(table.claim_token == token)
+        .values(**_UNCLAIMED, due_at=due_at, error=error)
+    )
+
+
+def release_row(session: Session, table: WorkTable, claim: Claim, row_id: int) -> None:
+    """Give one row of a claim back unharmed."""
+    session.execute(
+        update(table)
+        .where(table.id == row_id, table.claim_token == claim.token)
+        .values(**_UNCLAIMED, due_at=database_now(session))
+    )
 
 
 def claim_alone_next(session: Session, table: WorkTable, claim: Claim, error: str) -> None:
@@ -99,6 +115,17 @@ def claim_alone_next(session: Session, table: WorkTable, claim: Claim, error: st
         update(table)
         .where(table.claim_token == claim.token)
         .values(**_UNCLAIMED, is_suspect=True, due_at=database_now(session), error=error)
+    )
+
+
+def has_expired_claims(session: Session) -> bool:
+    """Whether a claim ended without a result; a cheap look before the write lock is taken."""
+    now = database_now(session)
+    return any(
+        session.scalar(
+            select(exists().where(table.claim_token.is_not(None), table.claimed_until < now))
+        )
+        for table in (Rendering, Generation)
     )
 
 

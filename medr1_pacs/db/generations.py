@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -59,7 +59,7 @@ def record_generated(
 
     The first result of a run stays; nothing here can overwrite it.
     """
-    checkpoint = _checkpoint_row(session, identity)
+    checkpoint_id = _checkpoint_id(session, identity)
     now = claims.database_now(session)
     result: Any = session.execute(
         update(Generation)
@@ -70,7 +70,7 @@ def record_generated(
         )
         .values(
             state=GenerationState.GENERATED,
-            checkpoint_id=checkpoint.id,
+            checkpoint_id=checkpoint_id,
             engine=identity.engine,
             versions=identity.versions,
             dtype=identity.dtype,
@@ -121,10 +121,7 @@ def list_unparsed(session: Session, limit: int) -> list[tuple[int, str, str, lis
     rows = session.execute(
         select(Generation.id, Generation.raw_output, Generation.finish_reason, Prompt.options)
         .join(Prompt, Generation.prompt_id == Prompt.id)
-        .where(
-            Generation.state == GenerationState.GENERATED,
-            ~exists(select(Answer.id).where(Answer.generation_id == Generation.id)),
-        )
+        .where(Generation.state == GenerationState.GENERATED)
         .order_by(Generation.id)
         .limit(limit)
     )
@@ -135,10 +132,9 @@ def record_answer(
     session: Session, generation_id: int, parsed: ParsedAnswer, options: Sequence[str]
 ) -> None:
     """Store the parse of a generation; the first stays."""
-    dialect: Any = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     choice_text = options[ord(parsed.choice) - ord("A")] if parsed.choice else None
     answer_id = session.scalar(
-        dialect.insert(Answer)
+        _insert(session)(Answer)
         .values(
             generation_id=generation_id,
             parse_status=parsed.status,
@@ -150,6 +146,11 @@ def record_answer(
         .on_conflict_do_nothing()
         .returning(Answer.id)
     )
+    session.execute(
+        update(Generation)
+        .where(Generation.id == generation_id, Generation.state == GenerationState.GENERATED)
+        .values(state=GenerationState.ANSWERED)
+    )
     if answer_id is not None:
         add_event(
             session,
@@ -160,22 +161,22 @@ def record_answer(
         )
 
 
-def count_due_by_checkpoint(session: Session) -> dict[str, int]:
-    """Return checkpoint -> how many prompts a worker could answer now."""
+def has_due_prompts(session: Session, checkpoint: str) -> bool:
+    """Whether a worker could answer something with a checkpoint now."""
     now = claims.database_now(session)
-    rows = session.execute(
-        select(Prompt.checkpoint, func.count(Generation.id))
+    due = (
+        select(Generation.id)
         .join(Prompt, Generation.prompt_id == Prompt.id)
         .join(Rendering, Prompt.rendering_id == Rendering.id)
         .where(
             Generation.state == GenerationState.WAITING,
             Generation.claim_token.is_(None),
             Generation.due_at <= now,
+            Prompt.checkpoint == checkpoint,
             Rendering.state == RenderingState.RENDERED,
         )
-        .group_by(Prompt.checkpoint)
     )
-    return {row[0]: row[1] for row in rows}
+    return bool(session.scalar(select(exists(due))))
 
 
 def _waiting_for(checkpoint: str) -> list[ColumnElement[bool]]:
@@ -187,20 +188,28 @@ def _waiting_for(checkpoint: str) -> list[ColumnElement[bool]]:
     return [Generation.state == GenerationState.WAITING, Generation.prompt_id.in_(drawn)]
 
 
-def _checkpoint_row(session: Session, identity: EngineIdentity) -> Checkpoint:
-    row = session.scalar(
-        select(Checkpoint).where(
-            Checkpoint.name == identity.checkpoint, Checkpoint.sha256 == identity.checkpoint_sha256
-        )
+def _checkpoint_id(session: Session, identity: EngineIdentity) -> int:
+    find = select(Checkpoint.id).where(
+        Checkpoint.name == identity.checkpoint, Checkpoint.sha256 == identity.checkpoint_sha256
     )
-    if row is None:
-        row = Checkpoint(
+    if (checkpoint_id := session.scalar(find)) is not None:
+        return checkpoint_id
+    # Two workers may use a checkpoint for the first time at the same moment.
+    session.execute(
+        _insert(session)(Checkpoint)
+        .values(
             name=identity.checkpoint,
             revision=identity.checkpoint_revision,
             sha256=identity.checkpoint_sha256,
             is_demo=identity.is_demo,
             first_used_at=claims.database_now(session),
         )
-        session.add(row)
-        session.flush()
-    return row
+        .on_conflict_do_nothing()
+    )
+    return session.scalars(find).one()
+
+
+def _insert(session: Session) -> Any:
+    """Return the dialect's INSERT, which knows ON CONFLICT."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert if is_sqlite else postgresql.insert

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -45,19 +45,18 @@ def record_instance(
             Instance.transfer_syntax_uid == item.transfer_syntax_uid,
         )
     )
-    if same is not None:
-        is_this_file = same.stored_name == item.stored_name
-        return Recorded.SAME if is_this_file else Recorded.DUPLICATE
+    if same is not None and same.stored_name == item.stored_name:
+        return Recorded.SAME
+    if same is not None and same.superseded_at is None:
+        return Recorded.DUPLICATE
     study = _study(session, item, rules, now)
     series = _series(session, study, item)
-    if study.state is not StudyState.RECEIVING:
-        _reopen(session, study)
+    _reopen(session, study, "an instance arrived after the study was complete")
     study.last_received_at = max(study.last_received_at, item.received_at)
-    session.execute(
-        update(Instance)
-        .where(Instance.sop_instance_uid == item.sop_instance_uid, Instance.superseded_at.is_(None))
-        .values(superseded_at=now)
-    )
+    _supersede(session, item.sop_instance_uid, study, now)
+    if same is not None:
+        _make_current_again(session, same, study)
+        return Recorded.DUPLICATE
     instance = Instance(
         series_id=series.id,
         sop_instance_uid=item.sop_instance_uid,
@@ -214,11 +213,40 @@ def _series(session: Session, study: Study, item: IndexedInstance) -> Series:
     return series
 
 
-def _reopen(session: Session, study: Study) -> None:
+def _supersede(session: Session, sop_instance_uid: str, study: Study, now: datetime) -> None:
+    """Let the current instance of a UID step back; another study that loses it is reopened."""
+    current = session.scalars(
+        select(Instance).where(
+            Instance.sop_instance_uid == sop_instance_uid, Instance.superseded_at.is_(None)
+        )
+    )
+    for instance in current:
+        instance.superseded_at = now
+        if (other := instance.series.study).id != study.id:
+            _reopen(session, other, "an instance of it was sent again as part of another study")
+    session.flush()
+
+
+def _make_current_again(session: Session, instance: Instance, study: Study) -> None:
+    """A superseded instance was sent once more: it is the newest again."""
+    instance.superseded_at = None
+    instance.study_version = study.version
+    add_event(
+        session,
+        "instance.current_again",
+        "instance",
+        instance.id,
+        new={"sha256": instance.sha256, "study_version": study.version},
+    )
+
+
+def _reopen(session: Session, study: Study, reason: str) -> None:
+    if study.state is StudyState.RECEIVING:
+        return
     old = {"state": study.state, "version": study.version}
     study.version += 1
     study.state = StudyState.RECEIVING
-    study.state_reason = "an instance arrived after the study was complete"
+    study.state_reason = reason
     add_event(
         session,
         "study.reopened",

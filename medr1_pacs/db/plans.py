@@ -7,13 +7,14 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.studies import set_state
 from medr1_pacs.db.tables import (
     Generation,
+    Instance,
     Prompt,
     Question,
     ReferenceStandard,
@@ -51,6 +52,35 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     asks = any(planned.prompts for planned in plan.questions)
     state = StudyState.ASKED if asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
+
+
+def ask_again_without(session: Session, checkpoint: str) -> int:
+    """Withdraw prompts that wait for a checkpoint which stands in no longer; plan their studies
+    again, as a new version. What was answered stays. Returns how many studies that were."""
+    waiting = session.execute(
+        select(Generation.id, Prompt.id, Series.study_id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Generation.state == GenerationState.WAITING, Prompt.checkpoint == checkpoint)
+    ).all()
+    session.execute(delete(Generation).where(Generation.id.in_([row[0] for row in waiting])))
+    session.execute(delete(Prompt).where(Prompt.id.in_([row[1] for row in waiting])))
+    again = [session.get_one(Study, study_id) for study_id in sorted({row[2] for row in waiting})]
+    for study in again:
+        add_event(
+            session,
+            "study.prompts_withdrawn",
+            "study",
+            study.id,
+            new={"checkpoint": checkpoint},
+            reason=f"the checkpoint {checkpoint} stands in no longer",
+        )
+        if study.state is StudyState.ASKED:
+            study.version += 1
+            set_state(session, study, StudyState.RECEIVING, "asked again with other checkpoints")
+    return len(again)
 
 
 def _record_route(session: Session, series_id: int, route: Route) -> None:

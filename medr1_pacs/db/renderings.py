@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db import claims
@@ -111,19 +111,23 @@ def fail_renderings(session: Session, rendering_ids: Sequence[int]) -> None:
             new={"state": RenderingState.FAILED},
             reason=rendering.error,
         )
-        session.execute(
-            update(Generation)
-            .where(
-                Generation.state == GenerationState.WAITING,
-                Generation.prompt_id.in_(
-                    select(Prompt.id).where(Prompt.rendering_id == rendering.id)
-                ),
-            )
-            .values(
-                state=GenerationState.FAILED,
-                error=f"the picture could not be drawn: {rendering.error}",
-            )
+        waiting = session.scalars(
+            select(Generation)
+            .join(Prompt, Generation.prompt_id == Prompt.id)
+            .where(Prompt.rendering_id == rendering.id, Generation.state == GenerationState.WAITING)
         )
+        for generation in waiting:
+            generation.state = GenerationState.FAILED
+            generation.error = f"the picture could not be drawn: {rendering.error}"
+            add_event(
+                session,
+                "generation.failed",
+                "generation",
+                generation.id,
+                old={"state": GenerationState.WAITING},
+                new={"state": GenerationState.FAILED},
+                reason=generation.error,
+            )
 
 
 def get_rendering_of_answer(session: Session, answer_id: int) -> RenderingWork:
@@ -139,14 +143,26 @@ def get_rendering_of_answer(session: Session, answer_id: int) -> RenderingWork:
     return _work(row.Rendering, row.stored_name)
 
 
-def count_due_renderings(session: Session) -> int:
-    """How many pictures a worker could draw now."""
+def has_due_renderings(session: Session) -> bool:
+    """Whether a worker could draw something now."""
     now = claims.database_now(session)
-    return (
-        session.scalar(
-            select(func.count(Rendering.id)).where(
-                *_WAITING, Rendering.claim_token.is_(None), Rendering.due_at <= now
-            )
-        )
-        or 0
+    due = select(Rendering.id).where(
+        *_WAITING, Rendering.claim_token.is_(None), Rendering.due_at <= now
     )
+    return bool(session.scalar(select(exists(due))))
+
+
+def draw_again(session: Session, png_sha256: str, reason: str) -> None:
+    """Plan the renderings of a stored picture again that was lost or damaged on disk."""
+    now = claims.database_now(session)
+    for rendering in session.scalars(select(Rendering).where(Rendering.png_sha256 == png_sha256)):
+        rendering.state, rendering.png_sha256, rendering.due_at = RenderingState.PLANNED, None, now
+        add_event(
+            session,
+            "rendering.lost",
+            "rendering",
+            rendering.id,
+            old={"state": RenderingState.RENDERED, "png_sha256": png_sha256},
+            new={"state": RenderingState.PLANNED},
+            reason=reason,
+        )

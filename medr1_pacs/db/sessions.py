@@ -20,6 +20,14 @@ from medr1_pacs.errors import DatabaseUnavailable, RowExists, ValueRefused
 
 _READ_ONLY = "medr1_read_only"
 _BUSY_TIMEOUT_MS = 30_000
+_POSTGRESQL_PATIENCE = {
+    "connect_timeout": 5,
+    # A server that went silent (failover, a firewall) is noticed within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL; SQLite has one writer at a time
 
 
@@ -34,7 +42,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         # Times are compared and stored in UTC; a connection that died is replaced unseen.
-        arguments: dict[str, Any] = {} if self.is_sqlite else {"connect_timeout": 5}
+        arguments: dict[str, Any] = {} if self.is_sqlite else dict(_POSTGRESQL_PATIENCE)
         # A statement's parameters may name a patient, and an error's text ends in logs.
         self._engine = create_engine(
             url, pool_pre_ping=not self.is_sqlite, connect_args=arguments, hide_parameters=True

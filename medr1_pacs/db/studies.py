@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -121,39 +121,45 @@ def fail_study(session: Session, study_id: int, reason: str) -> None:
     set_state(session, study, StudyState.FAILED, reason)
 
 
-def refresh_asked(session: Session, configured_checkpoints: Collection[str]) -> int:
-    """Settle the studies whose last answer came in; say of the others what they wait for.
+def find_settled(
+    session: Session, configured_checkpoints: Collection[str]
+) -> dict[int, tuple[StudyState, str]]:
+    """Find the asked studies whose last answer came in, or that wait for something else than said.
 
     Returns
     -------
-    int
-        How many studies changed their state.
+    dict
+        Study id -> the state and reason it is to have; only those that change.
     """
     asked = session.scalars(select(Study).where(Study.state == StudyState.ASKED)).all()
     pending = _count_pending(session) if asked else {}
-    settled = 0
+    changes: dict[int, tuple[StudyState, str]] = {}
     for study in asked:
         if study.id not in pending:
             failures = _failure_reasons(session, study)
             state = StudyState.FAILED if failures else StudyState.ANSWERED
-            set_state(session, study, state, "; ".join(failures))
-            settled += 1
+            changes[study.id] = (state, "; ".join(failures))
             continue
         reason = "; ".join(
             f"{count} prompts wait for the checkpoint {name}, which is not configured"
             for name, count in sorted(pending[study.id].items())
             if name not in configured_checkpoints
         )
-        set_state(session, study, StudyState.ASKED, reason)
-    return settled
+        if reason != study.state_reason:
+            changes[study.id] = (StudyState.ASKED, reason)
+    return changes
+
+
+def record_settled(session: Session, changes: Mapping[int, tuple[StudyState, str]]) -> None:
+    """Write what `find_settled` found, unless a study was reopened since."""
+    for study_id, (state, reason) in changes.items():
+        study = session.get_one(Study, study_id, with_for_update=True)
+        if study.state is StudyState.ASKED:
+            set_state(session, study, state, reason)
 
 
 def _count_pending(session: Session) -> dict[int, dict[str, int]]:
     """Return, for studies that are asked, study id -> checkpoint -> prompts without an answer."""
-    unparsed = and_(
-        Generation.state == GenerationState.GENERATED,
-        ~exists(select(Answer.id).where(Answer.generation_id == Generation.id)),
-    )
     rows = session.execute(
         select(Study.id, Prompt.checkpoint, func.count(Generation.id))
         .join(
@@ -171,7 +177,7 @@ def _count_pending(session: Session) -> dict[int, dict[str, int]]:
         .join(Generation, Generation.prompt_id == Prompt.id)
         .where(
             Study.state == StudyState.ASKED,
-            or_(Generation.state == GenerationState.WAITING, unparsed),
+            Generation.state.in_((GenerationState.WAITING, GenerationState.GENERATED)),
         )
         .group_by(Study.id, Prompt.checkpoint)
     )
@@ -244,8 +250,11 @@ def count_prompts(session: Session) -> tuple[int, int]:
     return total, total - (waiting or 0)
 
 
-def list_studies(session: Session) -> list[dict[str, Any]]:
-    """Return one plain mapping a study, oldest first: the rows of `medr1-pacs studies`."""
+def list_studies(session: Session, *, newest: int | None = None) -> list[dict[str, Any]]:
+    """Return one plain mapping a study, oldest first: the rows of `medr1-pacs studies`.
+
+    With `newest`, only so many of the latest, and the latest first.
+    """
     instances = (
         select(func.count(Instance.id))
         .join(Series, Instance.series_id == Series.id)
@@ -262,12 +271,14 @@ def list_studies(session: Session) -> list[dict[str, Any]]:
         .where(Series.study_id == Study.id)
         .scalar_subquery()
     )
-    studies = session.execute(
-        select(Study, instances.label("instances"), answers.label("answers")).order_by(Study.id)
-    ).all()
+    wide = select(Study, instances.label("instances"), answers.label("answers"))
+    wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
+    studies = session.execute(wide.limit(newest)).all()
     modalities: dict[int, list[str]] = {}
     for study_id, route, dicom in session.execute(
-        select(Series.study_id, Series.route_modality, Series.modality).order_by(Series.id)
+        select(Series.study_id, Series.route_modality, Series.modality)
+        .where(Series.study_id >= min((row.Study.id for row in studies), default=0))
+        .order_by(Series.id)
     ):
         names = modalities.setdefault(study_id, [])
         if (name := route or dicom or "unknown") not in names:

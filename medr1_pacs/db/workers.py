@@ -55,6 +55,6 @@ def forget_workers(session: Session, names: Sequence[str]) -> None:
     session.execute(delete(Worker).where(Worker.name.in_(names)))
 
 
-def find_latest_heartbeat(session: Session, name: str) -> datetime | None:
-    """Return when a process last said that it lives."""
-    return session.scalar(select(Worker.heartbeat_at).where(Worker.name == name))
+def forget_silent_workers(session: Session, before: datetime) -> None:
+    """Remove the rows of processes that have not said that they live since `before`."""
+    session.execute(delete(Worker).where(Worker.heartbeat_at < before))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pydicom
 from pydicom.data import get_testdata_file
@@ -54,6 +55,8 @@ def run_tour(data_dir: Path) -> int:
     studies = [make_study(modality, SEED) for modality in Modality]
     studies += [[dataset] for dataset in read_real_files()]
     dicom_port, web_port = free_port(), free_port()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # stopped by whomever, we stop what we started
     try:
         with service(data_dir, dicom_port, web_port):
             _send(console, studies, dicom_port)
@@ -72,6 +75,10 @@ def run_tour(data_dir: Path) -> int:
         return 1
     _print(answers, rows, data_dir)
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def read_real_files() -> list[Dataset]:

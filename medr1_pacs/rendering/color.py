@@ -17,7 +17,34 @@ from medr1_pacs.rendering.lut import LookupTable, find_lut
 _YBR_FULL_TO_RGB = np.array(
     [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]], dtype=np.float32
 )
+_DEFINED_TERMS = frozenset(
+    {
+        *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "XYB"),
+        *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"),
+    }
+)
+    "MONOCHROME1",
+    "MONOCHROME2",
+    "RGB",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_PARTIAL_420",
+    "YBR_PARTIAL_422",
+    "YBR_ICT",
+    "YBR_RCT",
+    "XYB",
+    "ARGB",
+    "CMYK",
+    "HSV",
+] + ["PALETTE COLOR"]
 _CHROMA_ZERO = np.array([0, 128, 128], dtype=np.float32)
+
+
+def quote_defined_term(photometric_interpretation: str) -> str:
+    """Quote a term of PS3.3 C.7.6.3.1.2; anything else could be text that names a patient."""
+    if photometric_interpretation in _DEFINED_TERMS:
+        return repr(photometric_interpretation)
+    return "(not a term of the standard)"
 
 
 def draw_color(
@@ -52,8 +79,8 @@ def draw_color(
         rgb = (values - _CHROMA_ZERO) @ _YBR_FULL_TO_RGB.T
         return _clip_to_uint8(np.rint(rgb))
     raise PixelDataUnusable(
-        f"Photometric Interpretation {photometric_interpretation!r} with three samples a pixel"
-        " cannot be drawn"
+        f"Photometric Interpretation {quote_defined_term(photometric_interpretation)} with three"
+        " samples a pixel cannot be drawn"
     )
 
 

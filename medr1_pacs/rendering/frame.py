@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from medr1_pacs.errors import PixelDataUnusable
 from medr1_pacs.records import VoiWindow, WindowRequest
-from medr1_pacs.rendering.color import draw_color, draw_palette
+from medr1_pacs.rendering.color import draw_color, draw_palette, quote_defined_term
 from medr1_pacs.rendering.functional_groups import find_value
 from medr1_pacs.rendering.modality_lut import apply_modality_lut
 from medr1_pacs.rendering.padding import is_padding
@@ -70,8 +70,8 @@ def render_frame(
     if stored_values.ndim == 2 and photometric in ("MONOCHROME1", "MONOCHROME2"):
         return _render_grayscale(stored_values, header, frame_index, request, photometric)
     raise PixelDataUnusable(
-        f"Photometric Interpretation {photometric!r} does not fit pixel data of shape"
-        f" {stored_values.shape}"
+        f"Photometric Interpretation {quote_defined_term(photometric)} does not fit pixel data of"
+        f" shape {stored_values.shape}"
     )
 
 

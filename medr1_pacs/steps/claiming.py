@@ -12,12 +12,14 @@ from typing import TypeVar
 
 from medr1_pacs.db.claims import RENEW_S, WorkTable, release_claim, renew_claim
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import DatabaseUnavailable, TransientError
+from medr1_pacs.errors import TransientError
 from medr1_pacs.records import Claim
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+HELD_MAX_S = 1800.0
+"""A batch that takes longer hangs; somebody else may have its rows."""
 PATIENCE_S = 120.0
 """How long a finished result waits for the database before it is given up to be made again."""
 
@@ -50,28 +52,29 @@ class ClaimKeeper:
                 release_claim(session, self._table, self._claim.token)
 
     def _renew(self) -> None:
-        while not self._done.wait(RENEW_S):
+        deadline = time.monotonic() + HELD_MAX_S
+        while not self._done.wait(RENEW_S) and time.monotonic() < deadline:
             try:
                 with self._database.write() as session:
                     if not renew_claim(session, self._table, self._claim.token):
                         return  # all recorded, or taken back
-            except DatabaseUnavailable as error:
+            except Exception as error:  # whatever it is, the next try may succeed
                 logger.warning("a claim could not be renewed: %s", error)
 
 
 def insist(action: Callable[[], Result], patience_s: float = PATIENCE_S) -> Result:
-    """Call until the database answers, waiting longer each time.
+    """Call until what is away is back, waiting longer each time.
 
     Raises
     ------
-    DatabaseUnavailable
+    TransientError
         It did not come back within `patience_s`.
     """
     deadline, wait_s = time.monotonic() + patience_s, 0.2
     while True:
         try:
             return action()
-        except DatabaseUnavailable:
+        except TransientError:
             if time.monotonic() + wait_s > deadline:
                 raise
             time.sleep(wait_s)

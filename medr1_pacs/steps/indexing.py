@@ -22,7 +22,7 @@ from medr1_pacs.attributes import read_attributes
 from medr1_pacs.db.instances import Recorded, has_row, record_instance, record_rejected
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
-from medr1_pacs.errors import InstanceUnreadable, TransientError, ValueRefused
+from medr1_pacs.errors import InstanceUnreadable, ValueRefused
 from medr1_pacs.part10 import FileMeta, is_uid, read_file_meta
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.pseudonyms import pseudonym
@@ -55,6 +55,8 @@ class IndexReport:
     new: int = 0
     duplicate: int = 0
     quarantined: int = 0
+    unreadable: frozenset[str] = frozenset()
+    """Names of files that the disk does not give at the moment; they stay in the backlog."""
 
     @property
     def total(self) -> int:
@@ -89,6 +91,7 @@ def index_instances(
         sum(report.new for report in reports),
         sum(report.duplicate for report in reports),
         sum(report.quarantined for report in reports),
+        frozenset().union(*(report.unreadable for report in reports)),
     )
 
 
@@ -121,7 +124,13 @@ def _index(
     rules: ProjectRules,
     names: Sequence[StoredName],
 ) -> IndexReport:
-    read = {stored: _read(store, stored, site_key) for stored in names}
+    read: dict[StoredName, IndexedInstance | RejectedInstance] = {}
+    for stored in names:
+        try:
+            read[stored] = _read(store, stored, site_key)
+        except OSError as error:
+            # One file that the disk does not give must not hold up the others.
+            logger.error("%s cannot be read: %s", stored.name, error.strerror)
     for stored, item in read.items():
         (store.keep if isinstance(item, IndexedInstance) else store.quarantine)(stored)
     now = datetime.now(UTC)
@@ -135,13 +144,14 @@ def _index(
                 recorded[stored] = record_instance(session, item, rules, now)
             else:
                 record_rejected(session, item, now)
-    for stored in names:
+    for stored in read:
         if recorded.get(stored) is Recorded.DUPLICATE:
             store.discard_duplicate(stored)
         else:
             store.forget(stored)
     new = sum(outcome is Recorded.NEW for outcome in recorded.values())
-    return IndexReport(new, len(recorded) - new, len(names) - len(recorded))
+    unreadable = frozenset(stored.name for stored in names if stored not in read)
+    return IndexReport(new, len(recorded) - new, len(read) - len(recorded), unreadable)
 
 
 def _read(
@@ -154,8 +164,8 @@ def _read(
         return _rejected(store, stored, error.reason, str(error))
     except InstanceUnreadable as error:
         return _rejected(store, stored, QuarantineReason.UNREADABLE, str(error))
-    except OSError as error:
-        raise TransientError(f"{stored.name} cannot be read: {error.strerror}") from error
+    except OSError:
+        raise
     except Exception as error:
         # Whatever a parser makes of hostile bytes; its message may quote them, so it is not kept.
         detail = f"the data set does not parse ({type(error).__name__})"
@@ -294,3 +304,20 @@ def reconcile(store: InstanceStore, database: Database) -> int:
             store.return_to_incoming(stored, path)
             returned += 1
     return returned
+
+
+def restore_identities(store: InstanceStore, vault: Database, site_key: bytes) -> int:
+    """Write the identities of every stored file to the vault; returns how many files were read.
+
+    After the vault was lost or restored from an older backup. What it knows already is left alone.
+    """
+    count = 0
+    for stored, path in store.settled():
+        try:
+            item = _read_instance(path, stored, site_key)
+        except Exception:  # quarantined for the same reason when it was received
+            logger.debug("no identity in %s", stored.name)
+            continue
+        record_identities(vault, [item.identity], datetime.now(UTC))
+        count += 1
+    return count

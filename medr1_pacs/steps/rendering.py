@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pydicom
 
-from medr1_pacs.db.claims import record_attempt
+from medr1_pacs.db.claims import record_attempt, release_claim
 from medr1_pacs.db.renderings import (
     claim_renderings,
     fail_renderings,
@@ -20,7 +20,7 @@ from medr1_pacs.db.renderings import (
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Rendering
 from medr1_pacs.decoding import DecodedFrame
-from medr1_pacs.errors import PermanentError
+from medr1_pacs.errors import PermanentError, TransientError
 from medr1_pacs.records import Claim, RenderedPicture, RenderingWork, WindowRequest
 from medr1_pacs.rendering import draw_model_picture, encode_png, render_frame
 from medr1_pacs.steps.claiming import ClaimKeeper, insist
@@ -30,6 +30,8 @@ from medr1_pacs.storage import InstanceStore, StoredName
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
+AWAY_WAIT_S = 5.0
+"""How long pictures wait whose drawing met something that is away."""
 
 
 class Decoder(Protocol):
@@ -69,6 +71,9 @@ def _render_one(
             window_source=source,
             seconds=time.perf_counter() - started,
         )
+    except TransientError as error:
+        insist(partial(_give_back, database, claim, error))
+        raise
     except PermanentError as error:
         insist(partial(_note_unusable, database, claim, item, error))
         return False
@@ -97,6 +102,11 @@ def _record(
 ) -> bool:
     with database.write() as session:
         return record_picture(session, claim, item.rendering_id, picture)
+
+
+def _give_back(database: Database, claim: Claim, error: TransientError) -> None:
+    with database.write() as session:
+        release_claim(session, Rendering, claim.token, wait_s=AWAY_WAIT_S, error=str(error))
 
 
 def _note_unusable(

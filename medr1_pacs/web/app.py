@@ -16,12 +16,13 @@ from medr1_pacs.db.answers import iterate_answers
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import list_studies
 from medr1_pacs.db.workers import list_workers
-from medr1_pacs.errors import StorageUnavailable, TransientError
+from medr1_pacs.errors import PictureLost, StorageUnavailable, TransientError
+from medr1_pacs.part10 import is_uid
 from medr1_pacs.storage import InstanceStore
 
 _HERE = Path(__file__).parent
 _HEARTBEAT_LIMIT = timedelta(seconds=30)
-_ANSWERS_A_PAGE = 200
+_ROWS_A_PAGE = 200
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; "
@@ -48,21 +49,23 @@ def make_app(database: Database, store: InstanceStore) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     def overview(request: Request, study: str | None = None) -> Response:
+        if study is not None and not is_uid(study):
+            study = None
         try:
             with database.read() as session:
-                studies = list_studies(session)
-                answers = list(
-                    islice(iterate_answers(session, study_instance_uid=study), _ANSWERS_A_PAGE + 1)
-                )
+                studies = list_studies(session, newest=_ROWS_A_PAGE + 1)
+                rows = iterate_answers(session, study_instance_uid=study, newest_first=True)
+                answers = list(islice(rows, _ROWS_A_PAGE + 1))
         except TransientError as error:
             message = f"{error}. The page is back as soon as the database is."
             return templates.TemplateResponse(
                 request, "away.html", {"message": message}, status_code=503
             )
         context = {
-            "studies": studies,
-            "answers": answers[:_ANSWERS_A_PAGE],
-            "is_cut": len(answers) > _ANSWERS_A_PAGE,
+            "studies": studies[:_ROWS_A_PAGE],
+            "has_more_studies": len(studies) > _ROWS_A_PAGE,
+            "answers": answers[:_ROWS_A_PAGE],
+            "has_more_answers": len(answers) > _ROWS_A_PAGE,
             "study": study,
         }
         return templates.TemplateResponse(request, "overview.html", context)
@@ -73,7 +76,7 @@ def make_app(database: Database, store: InstanceStore) -> FastAPI:
             return Response(status_code=404)
         try:
             return Response(store.read_picture(png_sha256), media_type="image/png")
-        except StorageUnavailable:
+        except (PictureLost, StorageUnavailable):
             return Response(status_code=404)
 
     @app.get("/healthz")

@@ -49,7 +49,13 @@ def make_app(broker_url: str, data_dir: Path) -> Celery:
 
 def _transport_options(broker_url: str, data_dir: Path) -> dict[str, object]:
     if not broker_url.startswith("filesystem"):
-        return {"socket_keepalive": True, "health_check_interval": 10}
+        return {
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            # A broker that is silent must not hang the sweep.
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+        }
     queue, control = data_dir / "broker" / "queue", data_dir / "broker" / "control"
     for folder in (queue, control):
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,11 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import psutil
 
@@ -24,7 +26,10 @@ from medr1_pacs.storage import InstanceStore
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 HEARTBEAT_S = 5.0
+STEP_MAX_S = 1800.0
+"""A batch that takes longer hangs: in a driver, or on a share that is gone."""
 _SAME_START_S = 5.0
 
 
@@ -34,19 +39,24 @@ def process_name(kind: str) -> str:
     return f"{kind}@{socket.gethostname()}/{os.getpid()}/{started}"
 
 
-def is_gone(name: str) -> bool:
-    """Whether a named process of *this* host is known to have ended; of another host never."""
-    _kind, _, place = name.partition("@")
-    host, pid, started = place.rsplit("/", 2)
-    if host != socket.gethostname():
+def is_named(name: str, pid: int) -> bool:
+    """Whether a name is that of the process with this PID, on this host and now."""
+    host, named_pid, started = name.partition("@")[2].rsplit("/", 2)
+    if host != socket.gethostname() or int(named_pid) != pid:
         return False
     try:
-        process = psutil.Process(int(pid))
+        process = psutil.Process(pid)
         # A clock that is set shifts every start a little; a PID is not reused within seconds.
-        is_another = abs(process.create_time() - int(started)) > _SAME_START_S
-        return is_another or process.status() == psutil.STATUS_ZOMBIE
+        is_same = abs(process.create_time() - int(started)) <= _SAME_START_S
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True
+        return False
+
+
+def is_gone(name: str) -> bool:
+    """Whether a named process of *this* host is known to have ended; of another host never."""
+    host, pid, _started = name.partition("@")[2].rsplit("/", 2)
+    return host == socket.gethostname() and not is_named(name, int(pid))
 
 
 class Bench:
@@ -71,6 +81,7 @@ class Bench:
         self._queues = queues
         self._started_at = datetime.now(UTC)
         self._last_claim_at: datetime | None = None
+        self._step_began_at: float | None = None
         self._tokens_per_second: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -88,6 +99,18 @@ class Bench:
         with suppress(TransientError), self.database.write() as session:
             forget_workers(session, [self.owner])
 
+    def watch(self, step: Callable[[], Result]) -> Result:
+        """Run a step of work; one that takes longer than `STEP_MAX_S` counts as hung."""
+        self._step_began_at = time.monotonic()
+        try:
+            return step()
+        finally:
+            self._step_began_at = None
+
+    def _is_hung(self) -> bool:
+        began_at = self._step_began_at
+        return began_at is not None and time.monotonic() - began_at > STEP_MAX_S
+
     def note_claim(self, results: Sequence[Generated] = ()) -> None:
         """Remember that work was done, for the heartbeat to tell."""
         self._last_claim_at = datetime.now(UTC)
@@ -99,6 +122,8 @@ class Bench:
     def _beat(self) -> None:
         while True:
             try:
+                if self._is_hung():
+                    return  # without a heartbeat the supervisor ends this process
                 with self.database.write() as session:
                     record_heartbeat(
                         session,
@@ -110,7 +135,7 @@ class Bench:
                         last_claim_at=self._last_claim_at,
                         tokens_per_second=self._tokens_per_second,
                     )
-            except TransientError as error:
+            except Exception as error:  # whatever it is, the heartbeat goes on
                 logger.warning("the heartbeat could not be written: %s", error)
             if self._stop.wait(HEARTBEAT_S):
                 return

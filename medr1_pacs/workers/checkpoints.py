@@ -7,6 +7,7 @@ here: the sweep and `doctor` read this module on machines without it.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 import shutil
@@ -120,8 +121,8 @@ def _read_checkpoints_file(path: Path, weights_dir: Path) -> dict[str, Configure
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise SettingInvalid(f"MEDR1_CHECKPOINTS names {path}, which does not exist") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingInvalid(f"{path}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingInvalid(f"{path}: cannot be read as TOML: {error}") from error
     known = list_publications()
     configured = {}
     for name, table in content.items():
@@ -129,7 +130,8 @@ def _read_checkpoints_file(path: Path, weights_dir: Path) -> dict[str, Configure
             raise SettingInvalid(
                 f"{path}: there is no checkpoint {name!r}; the names are {', '.join(known)}"
             )
-        if not isinstance(table, dict) or set(table) - {"path", "revision"} or not table:
+        is_table = isinstance(table, dict) and all(isinstance(v, str) for v in table.values())
+        if not is_table or set(table) - {"path", "revision"} or not table:
             raise SettingInvalid(f'{path}: [{name}] takes path = "FOLDER" and revision = "HEX40"')
         revision = str(table.get("revision", ""))
         folder = path.parent / table["path"] if "path" in table else weights_dir / name / revision
@@ -141,6 +143,12 @@ def _read_checkpoints_file(path: Path, weights_dir: Path) -> dict[str, Configure
             )
         configured[name] = ConfiguredCheckpoint(name, folder, revision or "unversioned")
     return configured
+
+
+def find_missing_packages() -> list[str]:
+    """Return the packages of the extra `worker` that are not installed; imports none of them."""
+    needed = ("torch", "torchvision", "transformers", "qwen_vl_utils")
+    return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def hash_files(folder: Path) -> dict[str, str]:

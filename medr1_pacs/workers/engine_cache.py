@@ -6,9 +6,10 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from medr1_pacs.errors import PermanentError
+from medr1_pacs.errors import CheckpointMissing
 from medr1_pacs.workers.checkpoints import CheckpointRegistry
 
 if TYPE_CHECKING:
@@ -22,11 +23,14 @@ _REFUSAL_S = 60.0
 class EngineCache:
     """Loads the engine of a checkpoint when it is first asked, and evicts the one before."""
 
-    def __init__(self, registry: CheckpointRegistry, *, batch_size: int) -> None:
+    def __init__(
+        self, registry: CheckpointRegistry, *, batch_size: int, should_stop: Callable[[], bool]
+    ) -> None:
         self._registry = registry
         self._batch_size = batch_size
+        self._should_stop = should_stop
         self._warm: tuple[str, InProcessEngine] | None = None
-        self._refused: dict[str, tuple[float, PermanentError]] = {}
+        self._refused: dict[str, tuple[float, CheckpointMissing]] = {}
 
     def get(self, checkpoint: str) -> InProcessEngine:
         """Return the engine of a checkpoint. Raises `CheckpointMissing`."""
@@ -37,10 +41,12 @@ class EngineCache:
             raise refused[1]
         try:
             return self._load(checkpoint)
-        except PermanentError as error:
+        except Exception as error:
             # The next bell rings in a second; hashing gigabytes again so soon would find the same.
-            self._refused[checkpoint] = (time.monotonic() + _REFUSAL_S, error)
-            raise
+            logger.exception("the checkpoint %s cannot be loaded", checkpoint)
+            refusal = CheckpointMissing(f"the checkpoint {checkpoint} cannot be loaded: {error}")
+            self._refused[checkpoint] = (time.monotonic() + _REFUSAL_S, refusal)
+            raise refusal from error
 
     def _load(self, checkpoint: str) -> InProcessEngine:
         configured = self._registry.get(checkpoint)
@@ -48,7 +54,9 @@ class EngineCache:
         from medr1_pacs.workers.engines.in_process import InProcessEngine  # imports torch
 
         logger.info("loading the checkpoint %s", checkpoint, extra={"action": "load"})
-        engine = InProcessEngine(configured, batch_size=self._batch_size)
+        engine = InProcessEngine(
+            configured, batch_size=self._batch_size, should_stop=self._should_stop
+        )
         self._warm = (checkpoint, engine)
         return engine
 

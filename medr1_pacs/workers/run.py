@@ -96,6 +96,6 @@ def run_sweep(
     bench.start()
     try:
         with closing(BellTower(app)) as bells:
-            Sweep(database, vault, store, bells, rules).run(stop)
+            Sweep(database, vault, store, bells, rules).run(stop, bench.watch)
     finally:
         bench.stop()

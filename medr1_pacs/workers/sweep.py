@@ -8,17 +8,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from medr1_pacs.db.associations import close_orphans
-from medr1_pacs.db.claims import expire_claims
-from medr1_pacs.db.generations import count_due_by_checkpoint, fail_generations
-from medr1_pacs.db.renderings import count_due_renderings, fail_renderings
+from medr1_pacs.db.claims import CLAIM_S, expire_claims, has_expired_claims
+from medr1_pacs.db.generations import fail_generations, has_due_prompts
+from medr1_pacs.db.plans import ask_again_without
+from medr1_pacs.db.renderings import fail_renderings, has_due_renderings
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import refresh_asked
+from medr1_pacs.db.studies import find_settled, record_settled
 from medr1_pacs.db.tables import Generation, Rendering
-from medr1_pacs.errors import TransientError
+from medr1_pacs.db.workers import forget_silent_workers
+from medr1_pacs.errors import DatabaseUnavailable, TransientError
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.steps.answering import parse_generations
 from medr1_pacs.steps.completing import complete_studies
@@ -26,13 +29,14 @@ from medr1_pacs.steps.indexing import index_instances
 from medr1_pacs.steps.planning import AskingPolicy, plan_study
 from medr1_pacs.storage import InstanceStore
 from medr1_pacs.workers.bells import BellTower
-from medr1_pacs.workers.checkpoints import CheckpointRegistry
+from medr1_pacs.workers.checkpoints import DEMO, CheckpointRegistry
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-_HOUSEKEEPING_S = 10.0
-_WAIT_MAX_S = 10.0
+STEP_S = 2.0
+"""How long one step of a tick goes on while it finds work."""
+TIDY_S = 60.0
 ASSOCIATION_HEARTBEAT_LIMIT_S = 15.0
 """An association whose heartbeat stopped for so long is dead: it holds no study open."""
 
@@ -64,64 +68,135 @@ class Sweep:
         self._store = store
         self._bells = bells
         self._rules = rules
-        self._housekept_at = float("-inf")
+        self._stop = threading.Event()
+        self._away: dict[str, str] = {}
+        self._due_at: dict[str, float] = {}
+        self._expire_from = float("-inf")
+        self._unreadable: frozenset[str] = frozenset()
 
-    def run(self, stop: threading.Event) -> None:
-        """Tick until asked to stop; a resource that is away is waited for, longer each time."""
-        wait_s = TICK_S
+    def run(self, stop: threading.Event, watch: Callable[[Callable[[], None]], None]) -> None:
+        """Tick until asked to stop; `watch` runs each tick and notices one that hangs."""
+        self._stop = stop
+        self._withdraw_demo_prompts()
         while not stop.is_set():
-            try:
-                self.tick()
-                wait_s = TICK_S
-            except TransientError as error:
-                wait_s = min(wait_s * 2, _WAIT_MAX_S)
-                logger.warning("the sweep waits: %s", error, extra={"action": "sweep"})
-            stop.wait(wait_s)
+            watch(self.tick)
+            stop.wait(TICK_S)
+
+    def _withdraw_demo_prompts(self) -> None:
+        if self._rules.registry.is_demo:
+            return
+        with self._database.write() as session:
+            count = ask_again_without(session, DEMO)
+        if count:
+            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
     def tick(self) -> None:
-        """Do what is due, in the order of the flow."""
-        self._index()
-        # While instances wait for rows, any study may have one among them.
-        if not self._store.incoming(1):
-            complete_studies(
-                self._database,
-                quiet_s=self._rules.study_quiet_s,
-                heartbeat_limit_s=ASSOCIATION_HEARTBEAT_LIMIT_S,
-            )
-        while plan_study(self._database, self._rules.asking):
-            pass
-        parse_generations(self._database)
-        self._settle()
-        self._ring()
+        """Do what is due, in the order of the flow; what is away holds up its own step alone."""
+        for step in (
+            self._index,
+            self._complete,
+            self._plan,
+            self._parse,
+            self._expire,
+            self._settle,
+            self._tidy,
+            self._ring,
+        ):
+            try:
+                step()
+                if self._away.pop(step.__name__, None):
+                    logger.info("the sweep goes on: %s", step.__name__.strip("_"))
+            except TransientError as error:
+                self._note_away(step.__name__, error)
+
+    def _note_away(self, step: str, error: TransientError) -> None:
+        if isinstance(error, DatabaseUnavailable):
+            # Owners that live could not renew either: they get the time to record first.
+            self._expire_from = time.monotonic() + CLAIM_S
+        if self._away.get(step) != str(error):
+            logger.warning("the sweep waits: %s", error, extra={"action": step.strip("_")})
+        self._away[step] = str(error)
 
     def _index(self) -> None:
-        while index_instances(
-            self._store,
-            self._database,
-            self._vault,
-            site_key=self._rules.site_key,
-            rules=self._rules.projects,
-        ).total:
-            pass
+        for _ in self._turns():
+            report = index_instances(
+                self._store,
+                self._database,
+                self._vault,
+                site_key=self._rules.site_key,
+                rules=self._rules.projects,
+            )
+            self._unreadable = report.unreadable
+            if not report.total:
+                return
 
-    def _settle(self) -> None:
+    def _complete(self) -> None:
+        # While instances wait for rows, any study may have one among them.
+        waiting = self._store.incoming(len(self._unreadable) + 1)
+        if any(stored.name not in self._unreadable for stored in waiting):
+            return
+        complete_studies(
+            self._database,
+            quiet_s=self._rules.study_quiet_s,
+            heartbeat_limit_s=ASSOCIATION_HEARTBEAT_LIMIT_S,
+        )
+
+    def _plan(self) -> None:
+        for _ in self._turns():
+            if not plan_study(self._database, self._rules.asking):
+                return
+
+    def _turns(self) -> Iterator[None]:
+        """Repeat for a while: a long backlog must not keep the other steps waiting."""
+        ends_at = time.monotonic() + STEP_S
+        while not self._stop.is_set() and time.monotonic() < ends_at:
+            yield
+
+    def _parse(self) -> None:
+        parse_generations(self._database)
+
+    def _expire(self) -> None:
+        if time.monotonic() < self._expire_from:
+            return
+        with self._database.read() as session:
+            if not has_expired_claims(session):
+                return
         with self._database.write() as session:
             expire_claims(session, Rendering, fail_renderings)
             expire_claims(session, Generation, fail_generations)
-            refresh_asked(session, self._rules.registry.names)
-            if time.monotonic() - self._housekept_at > _HOUSEKEEPING_S:
-                self._housekept_at = time.monotonic()
-                now = datetime.now(UTC)
-                limit = timedelta(seconds=ASSOCIATION_HEARTBEAT_LIMIT_S)
-                close_orphans(session, now - 4 * limit, now)
-                self._store.sweep_unfinished()
+
+    def _settle(self) -> None:
+        with self._database.read() as session:
+            changes = find_settled(session, self._rules.registry.names)
+        if changes:
+            with self._database.write() as session:
+                record_settled(session, changes)
+
+    def _tidy(self) -> None:
+        if not self._is_due("tidy", TIDY_S):
+            return
+        now = datetime.now(UTC)
+        limit = timedelta(seconds=ASSOCIATION_HEARTBEAT_LIMIT_S)
+        with self._database.write() as session:
+            close_orphans(session, now - 4 * limit, now)
+            forget_silent_workers(session, now - timedelta(days=1))
+        self._store.sweep_unfinished()
+
+    def _is_due(self, name: str, every_s: float) -> bool:
+        if time.monotonic() < self._due_at.get(name, float("-inf")):
+            return False
+        self._due_at[name] = time.monotonic() + every_s
+        return True
 
     def _ring(self) -> None:
         with self._database.read() as session:
-            due_renderings = count_due_renderings(session)
-            due_prompts = count_due_by_checkpoint(session)
-        if due_renderings:
+            draw = has_due_renderings(session)
+            checkpoints = [
+                name
+                for name in sorted(self._rules.registry.names)
+                if has_due_prompts(session, name)
+            ]
+        if draw:
             self._bells.ring_render()
-        for checkpoint in due_prompts:
-            if checkpoint in self._rules.registry.names:
-                self._bells.ring_answer(checkpoint)
+        for name in checkpoints:
+            self._bells.ring_answer(name)

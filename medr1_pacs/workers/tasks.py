@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 
-from medr1_pacs.errors import TransientError
+from medr1_pacs.errors import Medr1Error
 from medr1_pacs.steps.answering import answer_batch, drain
 from medr1_pacs.steps.rendering import Decoder, render_planned
 from medr1_pacs.workers.app import ANSWER_TASK, RENDER_TASK
@@ -16,12 +16,14 @@ from medr1_pacs.workers.engine_cache import EngineCache
 def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:
     """Let a worker draw."""
 
-    @app.task(name=RENDER_TASK, throws=(TransientError,))
+    @app.task(name=RENDER_TASK, throws=(Medr1Error,))
     def render() -> None:
         """Draw every picture that is planned."""
 
         def step() -> int | None:
-            drawn = render_planned(bench.database, bench.store, decoder, owner=bench.owner)
+            drawn = bench.watch(
+                lambda: render_planned(bench.database, bench.store, decoder, owner=bench.owner)
+            )
             if drawn is not None:
                 bench.note_claim()
             return drawn
@@ -31,15 +33,17 @@ def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:
 
 def register_answer_task(app: Celery, bench: Bench, registry: CheckpointRegistry) -> None:
     """Let a worker answer."""
-    engines = EngineCache(registry, batch_size=bench.batch_size)
+    engines = EngineCache(registry, batch_size=bench.batch_size, should_stop=bench.should_stop)
 
-    @app.task(name=ANSWER_TASK, throws=(TransientError,))
+    @app.task(name=ANSWER_TASK, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
         """Answer every prompt that waits for one checkpoint."""
         engine = engines.get(checkpoint)
 
         def step() -> object | None:
-            results = answer_batch(bench.database, bench.store, engine, owner=bench.owner)
+            results = bench.watch(
+                lambda: answer_batch(bench.database, bench.store, engine, owner=bench.owner)
+            )
             if results is not None:
                 bench.note_claim(results)
             return results

@@ -146,9 +146,8 @@ def test_an_error_of_the_vault_names_nobody(store, database, tmp_path):
     assert quotes("".join(traceback.format_exception(caught.value))) == []
 
 
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)  # SQLite refuses no text
 def test_a_value_that_the_vault_refuses_is_not_quoted(vault):
-    if vault.is_sqlite:
-        pytest.skip("SQLite refuses no text")
     identity = make_identity(patient_name="CANARY\x00", identity_key="k" * 99)
 
     with pytest.raises(Exception) as caught:

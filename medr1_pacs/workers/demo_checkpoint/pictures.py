@@ -43,10 +43,14 @@ def draw_gallery(seeds: Sequence[int], *, unmarked: int = 0, processes: int = 2)
     """
     jobs = [(modality, seed, True) for modality in Modality for seed in seeds]
     jobs += [(modality, seed, False) for modality in Modality for seed in seeds[:unmarked]]
+    pictures = np.empty((len(jobs), SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    covered = np.empty((len(jobs), CELLS * CELLS), dtype=np.bool_)
+    scenes = []
     with ProcessPoolExecutor(processes) as pool:
-        drawn = list(pool.map(_draw, jobs, chunksize=32))
-    pictures, scenes, covered = zip(*drawn, strict=True)
-    return Gallery(np.stack(pictures), scenes, np.stack(covered))
+        for row, drawn in enumerate(pool.map(_draw, jobs, chunksize=32)):
+            pictures[row], scene, covered[row] = drawn
+            scenes.append(scene)
+    return Gallery(pictures, tuple(scenes), covered)
 
 
 def _draw(

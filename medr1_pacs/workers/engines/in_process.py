@@ -12,7 +12,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +25,7 @@ from qwen_vl_utils import process_vision_info
 from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+from medr1_pacs.errors import Interrupted
 from medr1_pacs.records import EngineIdentity, Generated, PromptWork
 from medr1_pacs.workers.checkpoints import ConfiguredCheckpoint, verify_files
 
@@ -44,9 +45,18 @@ class InProcessEngine:
     ----------
     batch_size
         Prompts a call of `generate` may hold; 0 chooses by device.
+    should_stop
+        Asked after every token; a batch that is stopped raises `Interrupted`.
     """
 
-    def __init__(self, checkpoint: ConfiguredCheckpoint, *, batch_size: int = 0) -> None:
+    def __init__(
+        self,
+        checkpoint: ConfiguredCheckpoint,
+        *,
+        batch_size: int = 0,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._should_stop = should_stop
         sha256 = verify_files(checkpoint)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
@@ -97,9 +107,20 @@ class InProcessEngine:
         )
         return text
 
+    def _stop_when_asked(self, token_ids: Any, scores: Any, **_: Any) -> Any:
+        return torch.full(
+            (token_ids.shape[0],), self._should_stop(), device=token_ids.device, dtype=torch.bool
+        )
+
     @torch.inference_mode()
     def generate(self, work: Sequence[PromptWork], pictures: Sequence[bytes]) -> list[Generated]:
-        """Answer prompts in one batch; `pictures` are their PNGs, in the same order."""
+        """Answer prompts in one batch; `pictures` are their PNGs, in the same order.
+
+        Raises
+        ------
+        Interrupted
+            The worker was asked to stop; nothing of the batch counts.
+        """
         started = time.perf_counter()
         messages = [
             [
@@ -128,7 +149,10 @@ class InProcessEngine:
             use_cache=True,
             do_sample=False,
             max_new_tokens=max(item.max_new_tokens for item in work),
+            stopping_criteria=[self._stop_when_asked],
         )
+        if self._should_stop():
+            raise Interrupted("the worker was asked to stop")
         seconds = (time.perf_counter() - started) / len(work)
         generated = []
         for row, item in enumerate(work):
