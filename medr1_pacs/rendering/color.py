@@ -23,20 +23,6 @@ _DEFINED_TERMS = frozenset(
         *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"),
     }
 )
-    "MONOCHROME1",
-    "MONOCHROME2",
-    "RGB",
-    "YBR_FULL",
-    "YBR_FULL_422",
-    "YBR_PARTIAL_420",
-    "YBR_PARTIAL_422",
-    "YBR_ICT",
-    "YBR_RCT",
-    "XYB",
-    "ARGB",
-    "CMYK",
-    "HSV",
-] + ["PALETTE COLOR"]
 _CHROMA_ZERO = np.array([0, 128, 128], dtype=np.float32)
 
 

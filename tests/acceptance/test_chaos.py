@@ -76,8 +76,8 @@ def assert_each_prompt_has_one_answer(service) -> None:
         answers = session.scalar(select(func.count(Answer.id)))
         distinct = session.scalar(select(func.count(func.distinct(Answer.generation_id))))
     database.dispose()
-    assert set(states) == {GenerationState.GENERATED}, states
-    assert answers == distinct == states[GenerationState.GENERATED]
+    assert set(states) == {GenerationState.ANSWERED}, states
+    assert answers == distinct == states[GenerationState.ANSWERED]
 
 
 def kill_and_check(service, *, kills: int, seeds: int) -> None:

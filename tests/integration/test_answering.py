@@ -5,10 +5,10 @@ from sqlalchemy import update
 
 from medr1_pacs.db.answers import iterate_answers
 from medr1_pacs.db.claims import database_now
-from medr1_pacs.db.studies import list_studies, refresh_asked, retry_failed
-from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Rendering, Study
+from medr1_pacs.db.studies import find_settled, list_studies, record_settled, retry_failed
+from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering, Study
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.errors import PixelDataUnusable, StorageUnavailable, TransientError
+from medr1_pacs.errors import Interrupted, PixelDataUnusable, TransientError
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records import GenerationState, Modality, ParseStatus, RenderingState, StudyState
 from medr1_pacs.routing import load_synonyms
@@ -65,7 +65,7 @@ def settle(database):
             now = database_now(session)
             session.execute(update(Generation).values(due_at=now))
             session.execute(update(Rendering).values(due_at=now))
-            refresh_asked(session, configured)
+            record_settled(session, find_settled(session, configured))
 
     return settle
 
@@ -89,7 +89,7 @@ def test_a_batch_is_recorded_and_parsed(ask, render, answer, rows, store):
     generations, answers = rows(Generation), rows(Answer)
     assert len(results) == len(generations) == len(answers) > 1
     for generation, given in zip(generations, answers, strict=True):
-        assert generation.state is GenerationState.GENERATED
+        assert generation.state is GenerationState.ANSWERED
         assert generation.raw_output == "<think>Ribs.</think><answer>B</answer>"
         assert (generation.engine, generation.dtype, generation.attention) == (
             "fake",
@@ -230,27 +230,60 @@ def test_a_batch_that_fails_costs_nobody_an_attempt(ask, render, answer, rows):
     assert {row.attempts for row in rows(Generation)} == {0}
 
 
-def test_a_resource_that_is_away_counts_against_the_batch_and_waits(ask, render, answer, rows):
+def test_a_resource_that_is_away_costs_no_attempt_and_is_waited_for(ask, render, answer, rows):
     ask()
     render()
 
-    answer(FakeEngine(lambda work: TransientError("the endpoint is away"), batch_size=99))
+    with pytest.raises(TransientError):
+        answer(FakeEngine(lambda work: TransientError("the endpoint is away"), batch_size=99))
 
-    assert {row.attempts for row in rows(Generation)} == {1}
-    assert {row.error for row in rows(Generation)} == {"TransientError: the endpoint is away"}
+    assert {(row.attempts, row.is_suspect) for row in rows(Generation)} == {(0, False)}
+    assert {row.error for row in rows(Generation)} == {"the endpoint is away"}
     assert answer(FakeEngine()) is None
 
 
-def test_a_picture_that_was_changed_on_disk_is_not_asked_about(ask, render, answer, rows, store):
+def test_work_that_was_interrupted_is_free_for_the_next_worker_at_once(ask, render, answer, rows):
     ask()
     render()
-    store.picture_path(rows(Rendering)[0].png_sha256).write_bytes(b"forged")
+
+    with pytest.raises(Interrupted):
+        answer(FakeEngine(lambda work: Interrupted("stopping"), batch_size=99))
+
+    assert {row.attempts for row in rows(Generation)} == {0}
+    assert answer(FakeEngine()) is not None
+
+
+def test_a_picture_that_was_changed_on_disk_is_drawn_again_before_it_is_asked_about(
+    ask, render, answer, rows, store
+):
+    ask()
+    render()
+    good = rows(Rendering)[0].png_sha256
+    store.picture_path(good).write_bytes(b"forged")
 
     engine = FakeEngine(batch_size=1)
     answer(engine)
-
     assert engine.batches == []
-    assert rows(Generation)[0].error.startswith(StorageUnavailable.__name__)
+    assert rows(Rendering)[0].state is RenderingState.PLANNED
+
+    render()
+    answer(engine)
+
+    assert rows(Rendering)[0].png_sha256 == good
+    assert store.read_picture(good) in engine.pictures
+
+
+def test_a_lost_picture_does_not_hold_up_the_rest_of_its_batch(ask, render, answer, rows, store):
+    ask()
+    render()
+    lost = rows(Rendering)[0]
+    store.picture_path(lost.png_sha256).unlink()
+
+    results = answer(FakeEngine(batch_size=99))
+
+    of_lost = {row.id for row in rows(Prompt) if row.rendering_id == lost.id}
+    assert len(results) == len(rows(Generation)) - len(of_lost)
+    assert {row.attempts for row in rows(Generation)} == {0}
 
 
 def test_a_picture_that_cannot_be_drawn_fails_its_prompts_with_the_reason(

@@ -532,3 +532,61 @@ def test_the_age_is_the_headers_or_counted_from_birth(receive, rows, age, born, 
 
 def test_stored_names_tell_their_association():
     assert StoredName("1-abc-2.dcm").association_token == "abc"
+
+
+def test_bytes_that_are_sent_again_after_others_are_the_newest(receive, complete, rows):
+    ds = make_instance(PixelData=b"\x01\x00" * 4)
+    other = make_instance(
+        SOPInstanceUID=ds.SOPInstanceUID,
+        StudyInstanceUID=ds.StudyInstanceUID,
+        SeriesInstanceUID=ds.SeriesInstanceUID,
+        PixelData=b"\x02\x00" * 4,
+    )
+    receive(ds)
+    receive(other)
+    complete()
+
+    receive(ds)
+
+    assert [row.superseded_at is None for row in rows(Instance)] == [True, False]
+    assert rows(Study)[0].version == 2
+
+
+def test_a_study_that_loses_an_instance_to_another_is_reopened(receive, complete, rows):
+    ds = make_instance()
+    receive(ds)
+    complete()
+
+    receive(make_instance(SOPInstanceUID=ds.SOPInstanceUID, StudyInstanceUID=make_uid()))
+
+    first, second = rows(Study)
+    assert (first.state, first.version) == (StudyState.RECEIVING, 2)
+    assert "another study" in first.state_reason
+    assert (second.state, second.version) == (StudyState.RECEIVING, 1)
+
+
+def test_a_file_that_the_disk_does_not_give_holds_up_no_other(store, index, rows, monkeypatch):
+    bad, good = (put_instance(store, make_instance()) for _ in range(2))
+    read = indexing._read_instance
+
+    def read_unless_bad(path, stored, site_key):
+        if stored == bad:
+            raise OSError(5, "Input/output error")
+        return read(path, stored, site_key)
+
+    monkeypatch.setattr(indexing, "_read_instance", read_unless_bad)
+
+    assert index() == IndexReport(new=1, unreadable=frozenset({bad.name}))
+
+    assert [row.stored_name for row in rows(Instance)] == [good.name]
+    assert store.incoming(9) == [bad]
+
+
+def test_identities_are_restored_to_a_lost_vault(store, receive, rows, vault):
+    receive(make_instance(PatientID="P-17"))
+    with vault.write() as session:
+        session.execute(delete(PatientIdentityRow))
+
+    assert indexing.restore_identities(store, vault, SITE_KEY) == 1
+
+    assert [row.patient_id for row in rows(PatientIdentityRow)] == ["P-17"]

@@ -130,8 +130,9 @@ def test_a_resource_that_is_away_is_tried_again(store, plan, render, rows, datab
     put_instance(store, *make_study(Modality.XRAY, 1))
     plan()
 
-    render(FakeDecoder(StorageUnavailable("the share is away")))
-    assert {(row.state, row.attempts) for row in rows(Rendering)} == {(RenderingState.PLANNED, 1)}
+    with pytest.raises(StorageUnavailable):
+        render(FakeDecoder(StorageUnavailable("the share is away")))
+    assert {(row.state, row.attempts) for row in rows(Rendering)} == {(RenderingState.PLANNED, 0)}
     with database.write() as session:
         session.execute(update(Rendering).values(due_at=rows(Rendering)[0].created_at))
 

@@ -79,7 +79,7 @@ def test_projects_come_as_declared_with_default_among_them(load):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("[[project]\n", "not valid TOML"),
+        ("[[project]\n", "cannot be read as TOML"),
         ('[[project]]\nname = "a"\nowner = "x"', "use name, title, approval_number, purpose"),
         ('[[project]]\ntitle = "nameless"', "use name, title, approval_number, purpose"),
         ('[[project]]\nname = ""', "name: 1 to 64 characters"),

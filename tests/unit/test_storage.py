@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medr1_pacs.errors import StorageFull, StorageUnavailable
+from medr1_pacs.errors import PictureLost, StorageFull, StorageUnavailable
 from medr1_pacs.storage import InstanceStore, StoredName
 
 
@@ -232,12 +232,12 @@ def test_a_changed_picture_is_not_shown(store):
     png_sha256 = store.put_picture(b"\x89PNG picture")
     store.picture_path(png_sha256).write_bytes(b"\x89PNG forgery")
 
-    with pytest.raises(StorageUnavailable, match="changed on disk"):
+    with pytest.raises(PictureLost, match="changed on disk"):
         store.read_picture(png_sha256)
 
 
 def test_a_missing_picture_is_named(store):
-    with pytest.raises(StorageUnavailable, match="cannot be read"):
+    with pytest.raises(PictureLost, match="is missing"):
         store.read_picture("0" * 64)
 
 

@@ -78,13 +78,22 @@ def test_colour_has_no_window():
 
 @pytest.mark.parametrize(
     ("shape", "photometric_interpretation"),
-    [((2, 2), "RGB"), ((2, 2, 3), "MONOCHROME2"), ((2, 2, 4), "RGB"), ((2, 2), "None")],
+    [((2, 2), "RGB"), ((2, 2, 3), "MONOCHROME2"), ((2, 2, 4), "RGB")],
 )
 def test_a_shape_that_contradicts_the_header_is_refused(shape, photometric_interpretation):
     header = gray_header(PhotometricInterpretation=photometric_interpretation)
 
     with pytest.raises(PixelDataUnusable, match=photometric_interpretation):
         render_frame(np.zeros(shape, np.uint8), header, 0, NOTHING_ASKED)
+
+
+def test_a_text_in_place_of_a_photometric_interpretation_is_not_quoted():
+    header = gray_header(PhotometricInterpretation="DOE^JANE")
+
+    with pytest.raises(PixelDataUnusable, match="not a term of the standard") as refusal:
+        render_frame(np.zeros((2, 2), np.uint8), header, 0, NOTHING_ASKED)
+
+    assert "DOE" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_palette.dcm"])

@@ -8,7 +8,7 @@ import subprocess
 
 import psutil
 
-from medr1_pacs.workers.bench import is_gone, process_name
+from medr1_pacs.workers.bench import is_gone, is_named, process_name
 
 
 def test_a_living_process_is_not_gone():
@@ -30,3 +30,11 @@ def test_a_reused_pid_is_another_process():
 
 def test_a_process_of_another_host_is_never_known_to_be_gone():
     assert not is_gone("answer@elsewhere/1/1000")
+
+
+def test_a_name_is_that_of_one_process_on_one_host():
+    name = process_name("answer")
+
+    assert is_named(name, os.getpid())
+    assert not is_named(name, os.getppid())
+    assert not is_named(name.replace(socket.gethostname(), "elsewhere"), os.getpid())

@@ -88,7 +88,7 @@ def test_a_checkpoints_file_may_name_a_folder_beside_it(tmp_path):
         ('[cd]\nrevision = "x"', "there is no checkpoint 'cd'; the names are ct, mri"),
         ("[ct]", r"\[ct\] takes path"),
         ('[ct]\nfolder = "x"', r"\[ct\] takes path"),
-        ("[ct", "not valid TOML"),
+        ("[ct", "cannot be read as TOML"),
     ],
 )
 def test_a_checkpoints_file_that_is_wrong_says_where(tmp_path, content, message):

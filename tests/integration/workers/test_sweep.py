@@ -1,0 +1,107 @@
+"""The sweep: what is away holds up its own step alone; what changed is asked again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from factories import SITE_KEY, make_instance, put_instance
+from sqlalchemy import select
+
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.tables import Generation, Instance, Prompt, Study
+from medr1_pacs.demo.studies import make_study
+from medr1_pacs.projects import ProjectRules
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
+from medr1_pacs.records import Modality, StudyState
+from medr1_pacs.routing import load_synonyms
+from medr1_pacs.steps.planning import AskingPolicy
+from medr1_pacs.workers.app import make_app
+from medr1_pacs.workers.bells import BellTower
+from medr1_pacs.workers.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
+from medr1_pacs.workers.sweep import Sweep, SweepRules
+
+
+@pytest.fixture
+def make_sweep(database, vault, store, tmp_path):
+    towers = []
+
+    def make_sweep(registry=None, **changes):
+        registry = registry or CheckpointRegistry()
+        rules = SweepRules(
+            asking=AskingPolicy(
+                bank=load_bank(PACKAGED_BANK),
+                synonyms=load_synonyms(),
+                resolve_checkpoint=registry.resolve,
+                is_demo=registry.is_demo,
+                think=True,
+            ),
+            projects=ProjectRules(),
+            registry=registry,
+            site_key=SITE_KEY,
+            study_quiet_s=0.001,
+        )
+        towers.append(BellTower(make_app("filesystem://", tmp_path)))
+        arguments = {"database": database, "vault": vault, "store": store} | changes
+        return Sweep(**arguments, bells=towers[-1], rules=rules)
+
+    yield make_sweep
+    for tower in towers:
+        tower.close()
+
+
+@pytest.fixture
+def read(database):
+    def read(statement):
+        with database.read() as session:
+            return list(session.scalars(statement))
+
+    return read
+
+
+def test_a_tick_takes_a_study_from_the_backlog_to_its_prompts(make_sweep, store, read):
+    put_instance(store, *make_study(Modality.XRAY, 1))
+    sweep = make_sweep()
+
+    sweep.tick()
+    sweep.tick()
+
+    assert read(select(Study.state)) == [StudyState.ASKED]
+    assert read(select(Generation.id))
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_vault_that_is_away_holds_up_indexing_alone(make_sweep, store, read, tmp_path):
+    put_instance(store, *make_study(Modality.XRAY, 1))
+    make_sweep().tick()
+    away = Database(f"sqlite:///{tmp_path}/missing/vault.sqlite")
+    put_instance(store, make_instance())
+    sweep = make_sweep(vault=away)
+
+    sweep.tick()
+
+    assert len(read(select(Instance.id))) == 1
+    assert len(store.incoming(9)) == 1
+
+
+def test_prompts_that_wait_for_the_demo_are_withdrawn_once_weights_are_there(
+    make_sweep, store, read, tmp_path
+):
+    put_instance(store, *make_study(Modality.XRAY, 1))
+    demo = make_sweep()
+    demo.tick()
+    demo.tick()
+    assert set(read(select(Prompt.checkpoint))) == {"demo"}
+    registry = CheckpointRegistry({"xray": ConfiguredCheckpoint("xray", tmp_path, "0" * 40)})
+    stop, ticks = threading.Event(), []
+
+    def watch(tick):
+        tick()
+        ticks.append(tick)
+        if len(ticks) == 2:
+            stop.set()
+
+    make_sweep(registry).run(stop, watch)
+
+    assert set(read(select(Prompt.checkpoint))) == {"xray"}
+    assert read(select(Study.version)) == [2]
