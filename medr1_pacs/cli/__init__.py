@@ -1,0 +1,57 @@
+"""`medr1-pacs ...`: wiring only. Data goes to stdout, logs and progress to stderr.
+
+processes       up, listen, sweep, worker, web
+data            ingest, studies, answers, retry, replay
+administration  db, checkpoints, questions, doctor, demo
+wiring          settings -> the collaborators that commands hand on
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from medr1_pacs.cli import administration, data, processes
+from medr1_pacs.cli.printing import print_error
+from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
+
+app = typer.Typer(
+    name="medr1-pacs",
+    help="Ask Med-R1 questions about the studies a PACS sends. Research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    processes.up,
+    processes.listen,
+    processes.sweep,
+    processes.worker,
+    processes.web,
+    data.ingest,
+    data.studies,
+    data.answers,
+    data.retry,
+    data.replay,
+    administration.doctor,
+    administration.demo,
+):
+    app.command()(command)
+app.add_typer(administration.db_app, name="db")
+app.add_typer(administration.checkpoints_app, name="checkpoints")
+app.add_typer(administration.questions_app, name="questions")
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence and exit 1, a wrong setting exit 2."""
+    try:
+        app()
+    except (SettingInvalid, QuestionInvalid) as error:
+        print_error(f"medr1-pacs: {error}")
+        sys.exit(2)
+    except Medr1Error as error:
+        print_error(f"medr1-pacs: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

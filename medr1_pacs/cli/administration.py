@@ -1,0 +1,153 @@
+"""Databases, checkpoints, questions, and looking after the service."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medr1_pacs.cli.printing import print_error, print_table
+from medr1_pacs.cli.wiring import (
+    load_checkpoints,
+    load_questions,
+    open_checked,
+    open_databases,
+    open_research,
+    open_store,
+    prepare_folders,
+)
+from medr1_pacs.db.schema import Branch, upgrade_schema
+from medr1_pacs.pseudonyms import load_site_key
+from medr1_pacs.questions.lint import lint
+from medr1_pacs.settings import load_settings
+
+db_app = typer.Typer(help="The databases.", no_args_is_help=True)
+checkpoints_app = typer.Typer(help="The weights that answer.", no_args_is_help=True)
+questions_app = typer.Typer(help="The question bank.", no_args_is_help=True)
+
+
+@db_app.command("upgrade")
+def db_upgrade() -> None:
+    """Bring both databases to this program's schema."""
+    settings = load_settings()
+    prepare_folders(settings)
+    research, vault = open_databases(settings)
+    upgrade_schema(research, Branch.RESEARCH)
+    upgrade_schema(vault, Branch.VAULT)
+    print("both databases have this program's schema")
+
+
+@db_app.command("reconcile")
+def db_reconcile() -> None:
+    """Rebuild rows from the stored files, as after a database or the vault was restored."""
+    from medr1_pacs.steps.indexing import reconcile, restore_identities
+
+    settings = load_settings()
+    research, store = open_research(settings), open_store(settings)
+    vault = open_checked(settings.vault_url, Branch.VAULT)
+    count = reconcile(store, research)
+    print(f"{count} instances without a row go back to the backlog")
+    read = restore_identities(store, vault, load_site_key(settings.site_key_path))
+    print(f"the identities of {read} instances are in the vault")
+
+
+@checkpoints_app.command("list")
+def checkpoints_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the published checkpoints and which this site has."""
+    from medr1_pacs.workers.checkpoints import list_publications
+
+    registry = load_checkpoints(load_settings())
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "repository": publication.repository,
+            "subfolder": publication.subfolder,
+            "configured": name in registry.configured,
+            "revision": registry.configured[name].revision if name in registry.configured else None,
+        }
+        for name, publication in list_publications().items()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print_table("Checkpoints", tuple(rows[0]), rows)
+    if registry.is_demo:
+        print_error("None is configured: the demo checkpoint stands in for all of them.")
+
+
+@checkpoints_app.command("pull")
+def checkpoints_pull(
+    name: str,
+    revision: Annotated[str, typer.Option(help="Commit of the hub repository, 40 hex digits")],
+) -> None:
+    """Download one checkpoint at a pinned revision: the only command that leaves this machine."""
+    from medr1_pacs.workers.checkpoints import pull_checkpoint
+
+    settings = load_settings()
+    print(pull_checkpoint(name, revision, settings.weights_path))
+
+
+@checkpoints_app.command("verify")
+def checkpoints_verify() -> None:
+    """Compare the files of every configured checkpoint with their manifest."""
+    from medr1_pacs.workers.checkpoints import verify_files
+
+    registry = load_checkpoints(load_settings())
+    for name in sorted(registry.names):
+        print(f"{name} {verify_files(registry.get(name))}")
+
+
+@questions_app.command("list")
+def questions_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the questions that can be asked."""
+    bank = load_questions(load_settings())
+    rows: list[dict[str, Any]] = [
+        {
+            "id": question.id,
+            "version": question.version,
+            "modality": question.modality,
+            "task": question.task,
+            "role": question.role,
+            "stem": question.stem,
+        }
+        for question in bank.questions
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_table("Questions", tuple(rows[0]), rows)
+
+
+@questions_app.command("lint")
+def questions_lint() -> None:
+    """Check the question files: errors end with exit 1, advice does not."""
+    settings = load_settings()
+    findings = lint(load_questions(settings))
+    for finding in findings:
+        print(finding)
+    print_error(f"{len(findings)} remarks")
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Say what is configured, reachable and missing, each with its remedy."""
+    from medr1_pacs.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{'ok ' if finding.is_ok else 'BAD'}  {finding.subject}: {finding.message}")
+    raise typer.Exit(0 if all(finding.is_ok for finding in findings) else 1)
+
+
+def demo(
+    data_dir: Annotated[Path, typer.Option(help="Folder for the demo's data")] = Path("demo-data"),
+) -> None:
+    """Receive eight synthetic studies and real files, ask, and print the answers."""
+    from medr1_pacs.demo.tour import run_tour
+
+    raise typer.Exit(run_tour(data_dir))

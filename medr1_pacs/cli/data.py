@@ -1,0 +1,145 @@
+"""Data in and data out."""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medr1_pacs.cli.printing import print_csv, print_error, print_table
+from medr1_pacs.cli.wiring import (
+    load_checkpoints,
+    open_decoder,
+    open_research,
+    open_store,
+    prepare_folders,
+)
+from medr1_pacs.db.answers import get_answer, iterate_answers
+from medr1_pacs.db.renderings import get_rendering_of_answer
+from medr1_pacs.db.studies import list_studies, retry_failed
+from medr1_pacs.errors import InstanceUnreadable, SettingInvalid
+from medr1_pacs.logs import configure_logs
+from medr1_pacs.settings import load_settings
+from medr1_pacs.storage import InstanceStore
+
+
+class AnswerFormat(StrEnum):
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for files")],
+) -> None:
+    """Receive instances from files, by the same path as C-STORE."""
+    from medr1_pacs.steps.receiving import ingest_file
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    store = open_store(settings)
+    received, failed = 0, 0
+    for path in paths:
+        if not path.exists():
+            raise SettingInvalid(f"{path} does not exist")
+        is_folder = path.is_dir()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]:
+            try:
+                _wait_for_room(store, settings.backlog_max)
+                ingest_file(store, file, called_ae_title=settings.ae_title)
+                received += 1
+            except (InstanceUnreadable, OSError) as error:
+                print_error(f"{file}: {error}")
+                # A folder may hold a DICOMDIR or a text; a file that was named must be DICOM.
+                failed += not is_folder
+    print(f"{received} instances received")
+    if failed or not received:
+        raise typer.Exit(1)
+
+
+def _wait_for_room(store: InstanceStore, backlog_max: int) -> None:
+    if store.backlog() < backlog_max:
+        return
+    print_error("The backlog is full; waiting for the sweep. Is `medr1-pacs up` running?")
+    while store.backlog() >= backlog_max:
+        time.sleep(1)
+
+
+def studies(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
+) -> None:
+    """List the studies: where each one is, and why."""
+    research = open_research(load_settings())
+    with research.read() as session:
+        rows = list_studies(session)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    columns = ("study_instance_uid", "modality", "state", "version", "instances", "answers")
+    print_table("Studies", (*columns, "reason"), rows)
+
+
+def answers(
+    study: Annotated[str | None, typer.Option(help="Study Instance UID")] = None,
+    output: Annotated[AnswerFormat, typer.Option("--format")] = AnswerFormat.TABLE,
+) -> None:
+    """List the answers with everything that made them."""
+    research = open_research(load_settings())
+    with research.read() as session:
+        rows = iterate_answers(session, study_instance_uid=study)
+        if output is AnswerFormat.JSONL:
+            for row in rows:
+                print(json.dumps(row))
+        elif output is AnswerFormat.CSV:
+            print_csv(rows)
+        else:
+            columns = (
+                "answer_id", "modality", "question_id", "choice", "choice_text", "truth",
+                "is_correct", "parse_status", "checkpoint", "is_demo",
+            )  # fmt: skip
+            print_table("Answers (research use only)", columns, rows)
+
+
+def retry(
+    study: Annotated[str, typer.Argument(help="Study Instance UID")],
+) -> None:
+    """Give the failed work of a study its attempts back."""
+    research = open_research(load_settings())
+    with research.write() as session:
+        is_retried = retry_failed(session, study, actor="operator")
+    if not is_retried:
+        print_error(f"{study} has not failed; `medr1-pacs studies` says where it is")
+        raise typer.Exit(1)
+    print(f"{study} is tried again")
+
+
+def replay(
+    answer_id: Annotated[int, typer.Argument(help="As `medr1-pacs answers` lists it")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Make an answer again from what was stored with it, and compare."""
+    from medr1_pacs.workers.replay import replay_answer
+
+    configure_logs()
+    settings = load_settings()
+    research = open_research(settings)
+    with research.read() as session:
+        answer = get_answer(session, answer_id)
+        rendering = get_rendering_of_answer(session, answer_id)
+    with open_decoder(settings) as decoder:
+        outcome = replay_answer(
+            answer, rendering, open_store(settings), load_checkpoints(settings), decoder
+        )
+    if as_json:
+        print(json.dumps(outcome))
+    else:
+        verdict = "equal" if outcome["is_equal"] else "DIFFERENT"
+        print(f"answer {answer_id}: {verdict}")
+        for difference in outcome["differences"]:
+            print(f"  {difference}")
+    raise typer.Exit(0 if outcome["is_equal"] else 1)

@@ -1,0 +1,52 @@
+"""Rows on stdout, sentences on stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_stderr = Console(stderr=True)
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence on stderr as it is, in one line however long."""
+    _stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def print_csv(rows: Iterable[dict[str, Any]]) -> None:
+    writer: csv.DictWriter[str] | None = None
+    with suppress(BrokenPipeError):
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(sys.stdout, list(row))
+                writer.writeheader()
+            writer.writerow(
+                {
+                    key: json.dumps(value) if isinstance(value, dict | list) else value
+                    for key, value in row.items()
+                }
+            )

@@ -1,0 +1,196 @@
+"""Long-running processes, and `up`, which supervises all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from medr1_pacs.cli.printing import print_error
+from medr1_pacs.cli.wiring import (
+    check_dicom_host,
+    check_packages,
+    load_checkpoints,
+    load_questions,
+    lock_data_dir,
+    open_checked,
+    open_databases,
+    open_decoder,
+    open_research,
+    open_store,
+    prepare_folders,
+    wait_for_signal,
+)
+from medr1_pacs.db.associations import record_associations
+from medr1_pacs.db.schema import Branch, upgrade_schema
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.workers import list_workers
+from medr1_pacs.errors import TransientError
+from medr1_pacs.logs import configure_logs
+from medr1_pacs.projects import load_project_rules
+from medr1_pacs.pseudonyms import load_site_key
+from medr1_pacs.records import AssociationRecord
+from medr1_pacs.routing import load_synonyms
+from medr1_pacs.settings import is_loopback, load_settings
+
+HEARTBEAT_LIMIT_S = 60.0
+"""A worker without a heartbeat for so long is hung."""
+
+
+class WorkerKind(StrEnum):
+    RENDER = "render"
+    ANSWER = "answer"
+
+
+def up() -> None:
+    """Run everything: listener, sweep, both workers and the web pages."""
+    from medr1_pacs.supervisor import Supervisor
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    check_dicom_host(settings)
+    check_packages()
+    load_questions(settings)
+    load_checkpoints(settings)
+    lock = lock_data_dir(settings)
+    research, vault = open_databases(settings)
+    upgrade_schema(research, Branch.RESEARCH)
+    upgrade_schema(vault, Branch.VAULT)
+    print_error(
+        f"{settings.ae_title} on {settings.dicom_host}:{settings.dicom_port}, pages on "
+        f"http://{settings.web_host}:{settings.web_port}/, data in {settings.data_dir}. "
+        "Research use only."
+    )
+    if is_loopback(settings.dicom_host):
+        print_error(
+            "Only this machine can send. To receive from a PACS set MEDR1_DICOM_HOST=0.0.0.0 and "
+            "MEDR1_ALLOWED_PEERS=AE_TITLE@ADDRESS."
+        )
+    commands = {
+        "listen": ["listen"],
+        "sweep": ["sweep"],
+        "worker render": ["worker", "render"],
+        "worker answer": ["worker", "answer"],
+        "web": ["web"],
+    }
+    supervisor = Supervisor(commands, lambda pids: _find_hung(research, pids))
+    with lock:
+        raise typer.Exit(supervisor.run())
+
+
+def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
+    from medr1_pacs.workers.bench import is_named
+
+    try:
+        with database.read() as session:
+            workers = list_workers(session)
+    except TransientError:
+        return []
+    limit = datetime.now(UTC) - timedelta(seconds=HEARTBEAT_LIMIT_S)
+    stale = [row["name"] for row in workers if row["heartbeat_at"] < limit]
+    return [pid for pid in pids if any(is_named(name, pid) for name in stale)]
+
+
+def listen() -> None:
+    """Receive instances by C-STORE."""
+    from medr1_pacs.listener.associations import AssociationLog
+    from medr1_pacs.listener.policy import parse_allowed_peers
+    from medr1_pacs.listener.server import Listener
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    check_dicom_host(settings)
+    research = Database(settings.database_url)  # unchecked: it may be away
+
+    def write_rows(associations: Iterable[AssociationRecord]) -> None:
+        with research.write() as session:
+            record_associations(session, associations, datetime.now(UTC))
+
+    listener = Listener(
+        open_store(settings),
+        AssociationLog(write_rows),
+        ae_title=settings.ae_title,
+        host=settings.dicom_host,
+        port=settings.dicom_port,
+        peers=parse_allowed_peers(settings.allowed_peers),
+        max_associations=settings.max_associations,
+        association_idle_s=settings.association_idle_s,
+    )
+    with listener:
+        wait_for_signal()
+
+
+def sweep() -> None:
+    """Run the clock: index, complete, plan, ring."""
+    from medr1_pacs.steps.planning import AskingPolicy
+    from medr1_pacs.workers.app import make_app
+    from medr1_pacs.workers.run import run_sweep
+    from medr1_pacs.workers.sweep import SweepRules
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    research = open_research(settings)
+    vault = open_checked(settings.vault_url, Branch.VAULT)
+    registry = load_checkpoints(settings)
+    rules = SweepRules(
+        asking=AskingPolicy(
+            bank=load_questions(settings),
+            synonyms=load_synonyms(*([settings.routing] if settings.routing else [])),
+            resolve_checkpoint=registry.resolve,
+            is_demo=registry.is_demo,
+            think=settings.think,
+        ),
+        projects=load_project_rules(settings.projects),
+        registry=registry,
+        site_key=load_site_key(settings.site_key_path),
+        study_quiet_s=settings.study_quiet_s,
+    )
+    celery = make_app(settings.broker_url, settings.data_dir)
+    run_sweep(celery, research, vault, open_store(settings), rules)
+
+
+def worker(
+    kind: Annotated[WorkerKind, typer.Argument(help="render: draw pictures; answer: run a model")],
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(help="Answer only for this checkpoint; repeat for more.")
+    ] = None,
+) -> None:
+    """Run one worker."""
+    from medr1_pacs.workers.app import make_app
+    from medr1_pacs.workers.run import run_answer_worker, run_render_worker
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    research = open_research(settings)
+    store, celery = open_store(settings), make_app(settings.broker_url, settings.data_dir)
+    if kind is WorkerKind.RENDER:
+        with open_decoder(settings) as decoder:
+            run_render_worker(celery, research, store, decoder)
+        return
+    check_packages()
+    registry = load_checkpoints(settings)
+    names = checkpoint or sorted(registry.names)
+    for name in names:
+        registry.get(name)
+    run_answer_worker(
+        celery, research, store, registry, checkpoints=names, batch_size=settings.batch_size
+    )
+
+
+def web() -> None:
+    """Serve the pages."""
+    from medr1_pacs.web.app import make_app
+    from medr1_pacs.web.server import serve
+
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    research = open_research(settings)
+    serve(make_app(research, open_store(settings)), settings.web_host, settings.web_port)

@@ -1,0 +1,124 @@
+"""From settings to the collaborators that commands hand on."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import threading
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
+
+from medr1_pacs.db.schema import Branch, check_schema
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.decoding import DecoderPool
+from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
+from medr1_pacs.settings import Settings, is_loopback
+from medr1_pacs.storage import InstanceStore
+
+if TYPE_CHECKING:
+    from medr1_pacs.workers.checkpoints import CheckpointRegistry
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make the data folder, or say why it cannot be."""
+    for name, folder in (
+        ("MEDR1_DATA_DIR", settings.data_dir),
+        ("MEDR1_STORAGE_DIR", settings.storage_path),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise SettingInvalid(
+                f"{name}: {folder.absolute()} cannot be written ({error.strerror}); give the user "
+                "that runs medr1-pacs write permission, or name another folder"
+            ) from error
+
+
+def lock_data_dir(settings: Settings) -> IO[str]:
+    """Hold the data folder: two services over one SQLite file and one broker folder would both
+    do everything."""
+    lock = (settings.data_dir / "up.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SettingInvalid(
+            f"another `medr1-pacs up` runs on {settings.data_dir.absolute()}; stop it, or set "
+            "MEDR1_DATA_DIR to another folder"
+        ) from error
+    return lock
+
+
+def check_packages() -> None:
+    """Say what an answer worker lacks, before it takes work that it cannot do."""
+    from medr1_pacs.workers.checkpoints import find_missing_packages
+
+    if missing := find_missing_packages():
+        raise SettingInvalid(
+            f"{', '.join(missing)} not installed: an answer worker needs "
+            "`pip install 'medr1-pacs[worker]'`; a host without one runs `medr1-pacs listen`, "
+            "`sweep`, `worker render` and `web` by themselves"
+        )
+
+
+def check_dicom_host(settings: Settings) -> None:
+    if not is_loopback(settings.dicom_host) and not settings.allowed_peers:
+        raise SettingInvalid(
+            f"MEDR1_DICOM_HOST={settings.dicom_host} can be reached from other machines, so "
+            "MEDR1_ALLOWED_PEERS must say who may send, as in "
+            "MEDR1_ALLOWED_PEERS=PACS1@10.1.2.3 (AE title @ address or network)"
+        )
+
+
+def open_databases(settings: Settings) -> tuple[Database, Database]:
+    return Database(settings.database_url), Database(settings.vault_url)
+
+
+def open_research(settings: Settings) -> Database:
+    return open_checked(settings.database_url, Branch.RESEARCH)
+
+
+def open_checked(url: str, branch: Branch) -> Database:
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite") and not path.exists():
+        raise SettingInvalid(
+            f"there is no database {path}: run `medr1-pacs up`, or `medr1-pacs db upgrade`"
+        )
+    database = Database(url)
+    check_schema(database, branch)
+    return database
+
+
+def open_store(settings: Settings) -> InstanceStore:
+    return InstanceStore(
+        settings.storage_path,
+        reserve_bytes=settings.storage_reserve_mb << 20,
+        backlog_max=settings.backlog_max,
+    )
+
+
+def open_decoder(settings: Settings) -> DecoderPool:
+    return DecoderPool(
+        memory_bytes=settings.decode_memory_mb << 20, timeout_s=settings.decode_timeout_s
+    )
+
+
+def load_questions(settings: Settings) -> QuestionBank:
+    folders = [PACKAGED_BANK, *([settings.questions_dir] if settings.questions_dir else [])]
+    return load_bank(*folders)
+
+
+def load_checkpoints(settings: Settings) -> CheckpointRegistry:
+    from medr1_pacs.workers.checkpoints import load_registry
+
+    return load_registry(settings.checkpoints, settings.weights_path)
+
+
+def wait_for_signal() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
