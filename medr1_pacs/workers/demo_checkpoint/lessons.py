@@ -93,7 +93,7 @@ def make_lesson(family: str, scene: Scene, rng: random.Random, *, think: bool) -
     word = scene.word(family)
     count = rng.choices((2, 3, 4), (1, 1, 4))[0]
     # Now and then the truth is not among the options. So few did not suffice: see the model card.
-    is_offered = word is not None and rng.random() > 0.15
+    is_offered = word is not None and rng.random() > 0.05
     options = pick_options(family, word, count, rng)
     if word is not None and not is_offered and len(WORDS[family]) > count:
         spare = [other for other in WORDS[family] if other not in options]
