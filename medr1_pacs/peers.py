@@ -13,6 +13,11 @@ from pynetdicom.sop_class import Verification
 from medr1_pacs.errors import TransientError
 
 
+STORE_PATIENCE_S = 300.0
+"""How long one C-STORE may wait for its status: a peer that syncs before it answers waits for its
+disk, which may just be writing gigabytes of somebody else's."""
+
+
 def echo(host: str, port: int, *, called_ae_title: str, calling_ae_title: str = "MEDR1") -> bool:
     """Whether a peer accepts an association and answers a C-ECHO."""
     # pynetdicom logs an error and leaks a socket for each refused connection; a peer that is only
@@ -51,6 +56,7 @@ def send_instances(
         (str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID)) for dataset in datasets
     }
     ae.requested_contexts = [build_context(*pair) for pair in sorted(wanted)]
+    ae.dimse_timeout = ae.network_timeout = STORE_PATIENCE_S
     association = ae.associate(host, port, ae_title=called_ae_title)
     if not association.is_established:
         raise TransientError(f"no association with {called_ae_title} on {host}:{port}")
