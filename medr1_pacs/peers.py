@@ -12,7 +12,6 @@ from pynetdicom.sop_class import Verification
 
 from medr1_pacs.errors import TransientError
 
-
 STORE_PATIENCE_S = 300.0
 """How long one C-STORE may wait for its status: a peer that syncs before it answers waits for its
 disk, which may just be writing gigabytes of somebody else's."""
