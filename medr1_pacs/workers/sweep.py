@@ -70,7 +70,7 @@ class Sweep:
         self._rules = rules
         self._stop = threading.Event()
         self._away: dict[str, str] = {}
-        self._due_at: dict[str, float] = {}
+        self._tidied_at = float("-inf")
         self._expire_from = float("-inf")
         self._unreadable: frozenset[str] = frozenset()
 
@@ -110,8 +110,9 @@ class Sweep:
                 self._note_away(step.__name__, error)
 
     def _note_away(self, step: str, error: TransientError) -> None:
-        if isinstance(error, DatabaseUnavailable):
-            # Owners that live could not renew either: they get the time to record first.
+        if isinstance(error, DatabaseUnavailable) and step != self._index.__name__:
+            # Owners that live could not renew either: they get the time to record first. Indexing
+            # does not count: it may be the vault that is away.
             self._expire_from = time.monotonic() + CLAIM_S
         if self._away.get(step) != str(error):
             logger.warning("the sweep waits: %s", error, extra={"action": step.strip("_")})
@@ -173,7 +174,7 @@ class Sweep:
                 record_settled(session, changes)
 
     def _tidy(self) -> None:
-        if not self._is_due("tidy", TIDY_S):
+        if time.monotonic() - self._tidied_at < TIDY_S:
             return
         now = datetime.now(UTC)
         limit = timedelta(seconds=ASSOCIATION_HEARTBEAT_LIMIT_S)
@@ -181,12 +182,7 @@ class Sweep:
             close_orphans(session, now - 4 * limit, now)
             forget_silent_workers(session, now - timedelta(days=1))
         self._store.sweep_unfinished()
-
-    def _is_due(self, name: str, every_s: float) -> bool:
-        if time.monotonic() < self._due_at.get(name, float("-inf")):
-            return False
-        self._due_at[name] = time.monotonic() + every_s
-        return True
+        self._tidied_at = time.monotonic()
 
     def _ring(self) -> None:
         with self._database.read() as session:
