@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -35,6 +36,8 @@ from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.records import AssociationRecord
 from medr1_pacs.routing import load_synonyms
 from medr1_pacs.settings import is_loopback, load_settings
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_LIMIT_S = 60.0
 """A worker without a heartbeat for so long is hung."""
@@ -193,4 +196,6 @@ def web() -> None:
     settings = load_settings()
     prepare_folders(settings)
     research = open_research(settings)
+    if not is_loopback(settings.web_host):
+        logger.warning("the pages have no sign-in yet: whoever reaches the port sees everything")
     serve(make_app(research, open_store(settings)), settings.web_host, settings.web_port)
