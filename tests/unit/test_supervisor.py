@@ -27,6 +27,7 @@ PROGRAM = """
     supervisor.Child = Program
     hung = lambda pids: [pid for pid in pids if {is_hung}]
     supervisor._HEALTH_S = 0.5
+    supervisor._STEADY_S = {steady_s}
     sys.exit(supervisor.Supervisor({{"child": [{child!r}]}}, hung).run())
 """
 SLEEP = "import time; time.sleep(600)"
@@ -37,8 +38,10 @@ def supervise():
     """Start a supervisor over one child program."""
     started = []
 
-    def start(child: str, *, is_hung: str = "False") -> subprocess.Popen[bytes]:
-        program = textwrap.dedent(PROGRAM).format(child=child, is_hung=is_hung)
+    def start(
+        child: str, *, is_hung: str = "False", steady_s: float = 15.0
+    ) -> subprocess.Popen[bytes]:
+        program = textwrap.dedent(PROGRAM).format(child=child, is_hung=is_hung, steady_s=steady_s)
         started.append(subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE))
         return started[-1]
 
@@ -77,6 +80,14 @@ def test_a_child_without_heartbeat_is_killed_and_started_again(supervise):
 
 def test_a_child_that_is_configured_wrongly_ends_the_supervisor(supervise):
     assert supervise("import sys; sys.exit(2)").wait(30) == 2
+
+
+def test_a_child_that_ran_well_before_is_started_again_whatever_it_ends_with(supervise):
+    supervisor = supervise("import sys, time; time.sleep(1.5); sys.exit(2)", steady_s=0.5)
+    first = child_of(supervisor)
+
+    assert child_of(supervisor, but_not=first.pid).is_running()
+    assert supervisor.poll() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
