@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 FIRST_SEED = 10_000  # the demo sends seeds below it, measure.py draws far above: both unseen
 SEEDS, UNMARKED = 640, 200  # pictures a modality, and those drawn once more without marker
 VIEWS = 3  # copies of each picture, all but the first varied
-SEE_STEPS, ANSWER_STEPS = 1500, 3000
+SEE_STEPS, ANSWER_STEPS = 1500, 1500
 
 
 def save(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, out: Path) -> None:
