@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE
+from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
@@ -59,6 +60,7 @@ def send_instances(
     association = ae.associate(host, port, ae_title=called_ae_title)
     if not association.is_established:
         raise TransientError(f"no association with {called_ae_title} on {host}:{port}")
+    _give_back_stolen_responses(association)
     try:
         for dataset in datasets:
             status = association.send_c_store(dataset)
@@ -67,3 +69,18 @@ def send_instances(
             yield status.Status
     finally:
         association.release()
+
+
+def _give_back_stolen_responses(association: Association) -> None:
+    """Keep a requestor's own thread from swallowing the response that a sender waits for.
+
+    pynetdicom 3.0.4 pauses that thread (`_run_reactor`) while a message is sent, but a send that
+    follows another at once can find it still marked as paused and go on while it runs; it then
+    takes the response off the queue and serves it as a request, and the sender waits for ever. A
+    requestor is sent no requests here, so whatever its thread finds belongs to a sender.
+    """
+
+    def give_back(message: object, context_id: int) -> None:
+        association.dimse.msg_queue.put((context_id, message))
+
+    association._serve_request = give_back
