@@ -13,6 +13,8 @@ RUN python -m venv /opt/medr1
 WORKDIR /build
 COPY pyproject.toml README.md constraints.txt ./
 COPY medr1_pacs medr1_pacs
+COPY workers workers
+COPY migrations migrations
 RUN /opt/medr1/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
     -c constraints.txt ".[worker]"
 

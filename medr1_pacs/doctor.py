@@ -14,8 +14,8 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings
-from medr1_pacs.workers.app import make_app
-from medr1_pacs.workers.checkpoints import find_missing_packages, load_registry, verify_files
+from workers.app import make_app
+from workers.checkpoints import find_missing_packages, load_registry, verify_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ class SettingInvalid(PermanentError):
     """A setting, or a file that a setting names, cannot be used as it is."""
 
 
+class InstallationBroken(PermanentError):
+    """Files of this program are missing, or are another program's."""
+
+
 class QuestionInvalid(PermanentError):
     """A question file breaks the schema; the message starts with `file:line:`."""
 

@@ -70,7 +70,7 @@ def check_heartbeat(kind: str, settings: Settings) -> None:
             workers = list_workers(session)
     finally:
         database.dispose()
-    # A worker is named `kind@host/pid/start`, see `medr1_pacs.workers.bench.process_name`.
+    # A worker is named `kind@host/pid/start`, see `workers.bench.process_name`.
     here = f"{kind}@{socket.gethostname()}/"
     heartbeats = [row["heartbeat_at"] for row in workers if row["name"].startswith(here)]
     if not heartbeats:

@@ -57,7 +57,7 @@ def db_reconcile() -> None:
 @checkpoints_app.command("list")
 def checkpoints_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the published checkpoints and which this site has."""
-    from medr1_pacs.workers.checkpoints import list_publications
+    from workers.checkpoints import list_publications
 
     registry = load_checkpoints(load_settings())
     rows: list[dict[str, Any]] = [
@@ -84,7 +84,7 @@ def checkpoints_pull(
     revision: Annotated[str, typer.Option(help="Commit of the hub repository, 40 hex digits")],
 ) -> None:
     """Download one checkpoint at a pinned revision: the only command that leaves this machine."""
-    from medr1_pacs.workers.checkpoints import pull_checkpoint
+    from workers.checkpoints import pull_checkpoint
 
     settings = load_settings()
     print(pull_checkpoint(name, revision, settings.weights_path))
@@ -93,7 +93,7 @@ def checkpoints_pull(
 @checkpoints_app.command("verify")
 def checkpoints_verify() -> None:
     """Compare the files of every configured checkpoint with their manifest."""
-    from medr1_pacs.workers.checkpoints import verify_files
+    from workers.checkpoints import verify_files
 
     registry = load_checkpoints(load_settings())
     for name in sorted(registry.names):

@@ -123,7 +123,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Make an answer again from what was stored with it, and compare."""
-    from medr1_pacs.workers.replay import replay_answer
+    from workers.replay import replay_answer
 
     configure_logs()
     settings = load_settings()

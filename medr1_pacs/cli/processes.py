@@ -86,7 +86,7 @@ def up() -> None:
 
 
 def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
-    from medr1_pacs.workers.bench import is_named
+    from workers.bench import is_named
 
     try:
         with database.read() as session:
@@ -131,9 +131,9 @@ def listen() -> None:
 def sweep() -> None:
     """Run the clock: index, complete, plan, ring."""
     from medr1_pacs.steps.planning import AskingPolicy
-    from medr1_pacs.workers.app import make_app
-    from medr1_pacs.workers.run import run_sweep
-    from medr1_pacs.workers.sweep import SweepRules
+    from workers.app import make_app
+    from workers.run import run_sweep
+    from workers.sweep import SweepRules
 
     configure_logs()
     settings = load_settings()
@@ -165,8 +165,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run one worker."""
-    from medr1_pacs.workers.app import make_app
-    from medr1_pacs.workers.run import run_answer_worker, run_render_worker
+    from workers.app import make_app
+    from workers.run import run_answer_worker, run_render_worker
 
     configure_logs()
     settings = load_settings()

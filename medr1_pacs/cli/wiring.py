@@ -18,7 +18,7 @@ from medr1_pacs.settings import Settings, is_loopback
 from medr1_pacs.storage import InstanceStore
 
 if TYPE_CHECKING:
-    from medr1_pacs.workers.checkpoints import CheckpointRegistry
+    from workers.checkpoints import CheckpointRegistry
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -54,7 +54,7 @@ def lock_data_dir(settings: Settings) -> IO[str]:
 
 def check_packages() -> None:
     """Say what an answer worker lacks, before it takes work that it cannot do."""
-    from medr1_pacs.workers.checkpoints import find_missing_packages
+    from workers.checkpoints import find_missing_packages
 
     if missing := find_missing_packages():
         raise SettingInvalid(
@@ -112,7 +112,7 @@ def load_questions(settings: Settings) -> QuestionBank:
 
 
 def load_checkpoints(settings: Settings) -> CheckpointRegistry:
-    from medr1_pacs.workers.checkpoints import load_registry
+    from workers.checkpoints import load_registry
 
     return load_registry(settings.checkpoints, settings.weights_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -11,11 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-import medr1_pacs.migrations as migrations
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import SchemaMismatch
-
-_MIGRATIONS = Path(migrations.__path__[0])
+from medr1_pacs.installation import MIGRATIONS, check_installation
 
 
 class Branch(StrEnum):
@@ -31,8 +28,11 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
     Raises
     ------
     SchemaMismatch
-        The database was written by a newer program.
+        The database was written by a newer program, or the migrations did not bring it here.
+    InstallationBroken
+        The migrations beside this package are not its own.
     """
+    check_installation()
     if current_revision(database, branch) is not None:
         _refuse_newer(database, branch)
     with database.connection() as connection:
@@ -41,6 +41,8 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
         config = _config(branch)
         config.attributes.update(connection=connection, branch=branch.value)
         command.upgrade(config, "head")
+    # An upgrade that finds no scripts does nothing, and says nothing.
+    check_schema(database, branch)
 
 
 def check_schema(database: Database, branch: Branch) -> None:
@@ -89,7 +91,7 @@ def _refuse_newer(database: Database, branch: Branch) -> None:
 
 def _config(branch: Branch) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("version_locations", str(_MIGRATIONS / branch.value))
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("version_locations", str(MIGRATIONS / branch.value))
     config.set_main_option("path_separator", "os")
     return config

@@ -38,7 +38,7 @@ TURN_S = 60.0
 
 
 class Engine(Protocol):
-    """What answers prompts; see `medr1_pacs.workers.engines`."""
+    """What answers prompts; see `workers.engines`."""
 
     identity: EngineIdentity
     batch_size: int

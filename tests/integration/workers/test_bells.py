@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from medr1_pacs.workers.app import make_app
-from medr1_pacs.workers.bells import BellTower
+from workers.app import make_app
+from workers.bells import BellTower
 
 
 @pytest.fixture(params=["filesystem", "redis"])

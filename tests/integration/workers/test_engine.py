@@ -8,8 +8,8 @@ from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.prompts import build_prompt_text
 from medr1_pacs.records import Modality, PromptWork
 from medr1_pacs.rendering import draw_model_picture, encode_png
-from medr1_pacs.workers.checkpoints import load_registry, manifest_sha256
-from medr1_pacs.workers.engines.in_process import InProcessEngine
+from workers.checkpoints import load_registry, manifest_sha256
+from workers.engines.in_process import InProcessEngine
 
 NAMES = [str(modality) for modality in Modality]
 

@@ -16,10 +16,10 @@ from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records import Modality, StudyState
 from medr1_pacs.routing import load_synonyms
 from medr1_pacs.steps.planning import AskingPolicy
-from medr1_pacs.workers.app import make_app
-from medr1_pacs.workers.bells import BellTower
-from medr1_pacs.workers.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
-from medr1_pacs.workers.sweep import Sweep, SweepRules
+from workers.app import make_app
+from workers.bells import BellTower
+from workers.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
+from workers.sweep import Sweep, SweepRules
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 
 import psutil
 
-from medr1_pacs.workers.bench import is_gone, is_named, process_name
+from workers.bench import is_gone, is_named, process_name
 
 
 def test_a_living_process_is_not_gone():

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from medr1_pacs.errors import CheckpointMissing, SettingInvalid
-from medr1_pacs.workers.checkpoints import (
+from workers.checkpoints import (
     DEMO,
     MANIFEST_FILE,
     hash_files,

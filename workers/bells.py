@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from medr1_pacs.workers.app import ANSWER_TASK, RENDER_QUEUE, RENDER_TASK, answer_queue
+from workers.app import ANSWER_TASK, RENDER_QUEUE, RENDER_TASK, answer_queue
 
 logger = logging.getLogger(__name__)
 

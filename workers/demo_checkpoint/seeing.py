@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medr1_pacs.demo.phantoms import MARKER_QUADRANTS, MARKER_SHAPES
-from medr1_pacs.workers.demo_checkpoint.lessons import MODALITIES, Scene
-from medr1_pacs.workers.demo_checkpoint.network import TOKENS, embed, normalise, see, to_patches
-from medr1_pacs.workers.demo_checkpoint.optimizing import (
+from workers.demo_checkpoint.lessons import MODALITIES, Scene
+from workers.demo_checkpoint.network import TOKENS, embed, normalise, see, to_patches
+from workers.demo_checkpoint.optimizing import (
     optimizer_for,
     rate_at,
     shuffled,
     step_with,
 )
-from medr1_pacs.workers.demo_checkpoint.pictures import Gallery, make_blanks, vary
+from workers.demo_checkpoint.pictures import Gallery, make_blanks, vary
 
 logger = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import index_instances
 from medr1_pacs.steps.planning import AskingPolicy, plan_study
 from medr1_pacs.storage import InstanceStore
-from medr1_pacs.workers.bells import BellTower
-from medr1_pacs.workers.checkpoints import DEMO, CheckpointRegistry
+from workers.bells import BellTower
+from workers.checkpoints import DEMO, CheckpointRegistry
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from medr1_pacs.errors import Interrupted
 from medr1_pacs.records import EngineIdentity, Generated, PromptWork
-from medr1_pacs.workers.checkpoints import ConfiguredCheckpoint, verify_files
+from workers.checkpoints import ConfiguredCheckpoint, verify_files
 
 logger = logging.getLogger(__name__)
 

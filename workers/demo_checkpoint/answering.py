@@ -14,21 +14,21 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
-from medr1_pacs.workers.demo_checkpoint.lessons import (
+from workers.demo_checkpoint.lessons import (
     WORDS,
     Lesson,
     Scene,
     make_lesson,
     make_untaught_lesson,
 )
-from medr1_pacs.workers.demo_checkpoint.network import GRID, TOKENS
-from medr1_pacs.workers.demo_checkpoint.optimizing import (
+from workers.demo_checkpoint.network import GRID, TOKENS
+from workers.demo_checkpoint.optimizing import (
     optimizer_for,
     rate_at,
     shuffled,
     step_with,
 )
-from medr1_pacs.workers.demo_checkpoint.pictures import Gallery
+from workers.demo_checkpoint.pictures import Gallery
 
 logger = logging.getLogger(__name__)
 

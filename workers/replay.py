@@ -13,7 +13,7 @@ from medr1_pacs.records import JsonObject, PromptWork, RenderingWork
 from medr1_pacs.steps.planning import window_request_from_json
 from medr1_pacs.steps.rendering import draw
 from medr1_pacs.storage import InstanceStore, StoredName
-from medr1_pacs.workers.checkpoints import CheckpointRegistry
+from workers.checkpoints import CheckpointRegistry
 
 
 def replay_answer(
@@ -36,7 +36,7 @@ def replay_answer(
     CheckpointMissing
         The checkpoint is no longer configured, or its files changed.
     """
-    from medr1_pacs.workers.engines.in_process import InProcessEngine
+    from workers.engines.in_process import InProcessEngine
 
     engine = InProcessEngine(registry.get(answer["checkpoint"]), batch_size=1)
     drawn, _window, _source = draw(

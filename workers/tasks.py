@@ -7,10 +7,10 @@ from celery import Celery
 from medr1_pacs.errors import Medr1Error
 from medr1_pacs.steps.answering import answer_batch, drain
 from medr1_pacs.steps.rendering import Decoder, render_planned
-from medr1_pacs.workers.app import ANSWER_TASK, RENDER_TASK
-from medr1_pacs.workers.bench import Bench
-from medr1_pacs.workers.checkpoints import CheckpointRegistry
-from medr1_pacs.workers.engine_cache import EngineCache
+from workers.app import ANSWER_TASK, RENDER_TASK
+from workers.bench import Bench
+from workers.checkpoints import CheckpointRegistry
+from workers.engine_cache import EngineCache
 
 
 def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from medr1_pacs.errors import CheckpointMissing
-from medr1_pacs.workers.checkpoints import CheckpointRegistry
+from workers.checkpoints import CheckpointRegistry
 
 if TYPE_CHECKING:
-    from medr1_pacs.workers.engines.in_process import InProcessEngine
+    from workers.engines.in_process import InProcessEngine
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class EngineCache:
     def _load(self, checkpoint: str) -> InProcessEngine:
         configured = self._registry.get(checkpoint)
         self._evict()
-        from medr1_pacs.workers.engines.in_process import InProcessEngine  # imports torch
+        from workers.engines.in_process import InProcessEngine  # imports torch
 
         logger.info("loading the checkpoint %s", checkpoint, extra={"action": "load"})
         engine = InProcessEngine(

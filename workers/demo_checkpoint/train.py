@@ -1,4 +1,4 @@
-"""Make the demo checkpoint: `python -m medr1_pacs.workers.demo_checkpoint.train --out DIR`.
+"""Make the demo checkpoint: `python -m workers.demo_checkpoint.train --out DIR`.
 
     draw phantoms -> teach the tower to see -> teach the language model to answer -> save
 
@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
-from medr1_pacs.workers.demo_checkpoint.answering import Classroom, teach_to_answer
-from medr1_pacs.workers.demo_checkpoint.network import build_model
-from medr1_pacs.workers.demo_checkpoint.pictures import draw_gallery
-from medr1_pacs.workers.demo_checkpoint.seeing import (
+from workers.demo_checkpoint.answering import Classroom, teach_to_answer
+from workers.demo_checkpoint.network import build_model
+from workers.demo_checkpoint.pictures import draw_gallery
+from workers.demo_checkpoint.seeing import (
     glance,
     glance_at_blanks,
     look,
     open_eyes,
     teach_to_see,
 )
-from medr1_pacs.workers.demo_checkpoint.tokenizer import build_processor
+from workers.demo_checkpoint.tokenizer import build_processor
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from medr1_pacs.demo.phantoms import MARKER_QUADRANTS, MARKER_SHAPES
 from medr1_pacs.prompts import LETTERS, build_prompt_text
 from medr1_pacs.records import Modality
-from medr1_pacs.workers.demo_checkpoint.untaught import HELD_OUT_QUESTIONS, UNTAUGHT_QUESTIONS
+from workers.demo_checkpoint.untaught import HELD_OUT_QUESTIONS, UNTAUGHT_QUESTIONS
 
 MODALITIES = tuple(modality.value for modality in Modality)
 WORDS = {"modality": MODALITIES, "quadrant": MARKER_QUADRANTS, "shape": MARKER_SHAPES}

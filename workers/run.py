@@ -14,12 +14,12 @@ from celery.worker import state
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.storage import InstanceStore
-from medr1_pacs.workers.app import RENDER_QUEUE, answer_queue
-from medr1_pacs.workers.bells import BellTower
-from medr1_pacs.workers.bench import Bench
-from medr1_pacs.workers.checkpoints import CheckpointRegistry
-from medr1_pacs.workers.sweep import Sweep, SweepRules
-from medr1_pacs.workers.tasks import register_answer_task, register_render_task
+from workers.app import RENDER_QUEUE, answer_queue
+from workers.bells import BellTower
+from workers.bench import Bench
+from workers.checkpoints import CheckpointRegistry
+from workers.sweep import Sweep, SweepRules
+from workers.tasks import register_answer_task, register_render_task
 
 
 def run_render_worker(

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
-from medr1_pacs.workers.demo_checkpoint.tokenizer import MERGE, PATCH_PX
+from workers.demo_checkpoint.tokenizer import MERGE, PATCH_PX
 
 GRID = 392 // PATCH_PX  # patches along one side of the pinned picture
 TOKENS = (GRID // MERGE) ** 2  # what the language model sees of one picture

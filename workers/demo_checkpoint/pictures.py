@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.records import Modality
-from medr1_pacs.workers.demo_checkpoint.lessons import Scene
+from workers.demo_checkpoint.lessons import Scene
 
 SIDE_PX = 392
 CELLS = 4  # tokens along one side of the picture

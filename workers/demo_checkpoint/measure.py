@@ -1,4 +1,4 @@
-"""Measure the demo checkpoint: `python -m medr1_pacs.workers.demo_checkpoint.measure`.
+"""Measure the demo checkpoint: `python -m workers.demo_checkpoint.measure`.
 
 Phantoms of seeds that training never drew, options shuffled anew, asked the way the service asks:
 the processor, left-padded batches, greedy `generate` in float32. Exits 1 below what the model card
@@ -24,8 +24,8 @@ from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.prompts import LETTERS, build_prompt_text
 from medr1_pacs.records import Modality
-from medr1_pacs.workers.demo_checkpoint import WEIGHTS_DIR
-from medr1_pacs.workers.demo_checkpoint.lessons import (
+from workers.demo_checkpoint import WEIGHTS_DIR
+from workers.demo_checkpoint.lessons import (
     BLANK,
     NO_MARKER,
     NOT_OFFERED,
@@ -35,7 +35,7 @@ from medr1_pacs.workers.demo_checkpoint.lessons import (
     make_held_out_lesson,
     pick_options,
 )
-from medr1_pacs.workers.demo_checkpoint.pictures import pin_picture
+from workers.demo_checkpoint.pictures import pin_picture
 
 FIRST_SEED = 1_000_000
 PROMISED = {"modality": 0.95, "quadrant": 0.80, "shape": 0.80}

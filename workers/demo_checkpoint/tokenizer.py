@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from medr1_pacs.workers.demo_checkpoint import lessons
+from workers.demo_checkpoint import lessons
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",

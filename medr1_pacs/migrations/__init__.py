@@ -1,1 +1,0 @@
-"""Alembic migrations: `research` and `vault`, one folder a database."""
