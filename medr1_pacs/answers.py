@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import string
 
-from medr1_pacs.records import ParsedAnswer, ParseStatus
+from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.records.words import ParseStatus
 
 _ANSWER = re.compile(r"<answer>\s*(\w+)\s*</answer>")
 """From the authors' evaluation script, used with `search`: of several tags the first counts."""

@@ -203,7 +203,7 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
     try:
         value = dataset[keyword].value if keyword in dataset else None
         return [item for item in value[:MAX_ITEMS] if isinstance(item, Dataset)] if value else []
-    except Exception:  # a hostile sequence raises whatever struct, codecs or recursion raise
+    except Exception:  # noqa: BLE001 - a hostile sequence raises whatever struct, codecs or recursion raise
         return []
 
 
@@ -316,7 +316,7 @@ def _read_functional_groups(dataset: Dataset) -> Iterator[tuple[str, Any]]:
 def _read_phantom(dataset: Dataset) -> dict[str, str]:
     try:
         block = dataset.private_block(PHANTOM_PRIVATE_GROUP, PHANTOM_PRIVATE_CREATOR)
-    except Exception:  # KeyError: no such block; a malformed creator raises anything
+    except Exception:  # noqa: BLE001 - KeyError: no such block; a malformed creator: anything
         return {}
     marks = {}
     for offset, keyword in PHANTOM_ELEMENTS.items():

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from medr1_pacs.checkpoints import load_registry, verify_files
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import Medr1Error, SettingInvalid
+from medr1_pacs.installation import check_installation
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings
-from workers.app import make_app
-from workers.checkpoints import find_missing_packages, load_registry, verify_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +27,36 @@ class Finding:
     message: str
 
 
-def examine() -> list[Finding]:
-    """Look at everything that the service needs; never raises for what it finds."""
+Check = Callable[[Settings], str]
+"""Says what it found; raises an error of ours, with its remedy, for what cannot work."""
+
+
+def examine(worker_checks: Mapping[str, Check]) -> list[Finding]:
+    """Look at everything that the service needs; never raises for what it finds.
+
+    `worker_checks` are those of the broker and the models, which only workers can make.
+    """
     try:
         settings = load_settings()
     except SettingInvalid as error:
         return [Finding("settings", False, str(error))]
-    return [Finding("settings", True, f"data in {settings.data_dir.absolute()}"), *_all(settings)]
+    return [
+        Finding("settings", True, f"data in {settings.data_dir.absolute()}"),
+        *_all(settings, worker_checks),
+    ]
 
 
-def _all(settings: Settings) -> Iterator[Finding]:
-    checks: dict[str, Callable[[Settings], str]] = {
+def _all(settings: Settings, worker_checks: Mapping[str, Check]) -> Iterator[Finding]:
+    checks: dict[str, Check] = {
+        "installation": lambda s: f"in {check_installation()}",
         "data folder": _data_folder,
         "research database": lambda s: _database(s.database_url, Branch.RESEARCH),
         "identity vault": lambda s: _database(s.vault_url, Branch.VAULT),
-        "broker": _broker,
         "DICOM port": _dicom,
         "web port": lambda s: _port(s.web_host, s.web_port),
         "questions": _questions,
         "checkpoints": _checkpoints,
-        "worker packages": _packages,
+        **worker_checks,
     }
     for subject, check in checks.items():
         try:
@@ -77,20 +87,6 @@ def _database(url: str, branch: Branch) -> str:
     return "reachable, schema up to date"
 
 
-def _broker(settings: Settings) -> str:
-    if settings.broker_url.startswith("filesystem"):
-        return f"files in {settings.data_dir / 'broker'}"
-    app = make_app(settings.broker_url, settings.data_dir)
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
-    except Exception as error:
-        raise SettingInvalid(
-            f"the broker does not answer ({error}); start it, or correct MEDR1_BROKER_URL"
-        ) from error
-    return "reachable"
-
-
 def _dicom(settings: Settings) -> str:
     if not is_loopback(settings.dicom_host) and not settings.allowed_peers:
         raise SettingInvalid("MEDR1_DICOM_HOST is not loopback: set MEDR1_ALLOWED_PEERS")
@@ -117,14 +113,3 @@ def _checkpoints(settings: Settings) -> str:
     if registry.is_demo:
         return "none configured: the demo checkpoint stands in for all"
     return ", ".join(sorted(registry.names))
-
-
-def _packages(settings: Settings) -> str:
-    if missing := find_missing_packages():
-        raise SettingInvalid(
-            f"{', '.join(missing)} not installed: on a worker run `pip install "
-            "'medr1-pacs[worker]'`; a host without workers does not need them"
-        )
-    import torch
-
-    return "GPU: " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"

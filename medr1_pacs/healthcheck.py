@@ -11,19 +11,19 @@ import http.client
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo
+from medr1_pacs.processes import SILENT_S, WITH_HEARTBEAT, ProcessKind, ProcessName
 from medr1_pacs.settings import Settings, load_settings
 
 CALLING_AE_TITLE = "HEALTHCHECK"
 """Who asks the listener. An allow list has to admit `HEALTHCHECK@127.0.0.1`."""
-HEARTBEAT_LIMIT = timedelta(seconds=30)
-"""As `/readyz`: six heartbeats were missed."""
 TIMEOUT_S = 5.0
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
@@ -70,25 +70,23 @@ def check_heartbeat(kind: str, settings: Settings) -> None:
             workers = list_workers(session)
     finally:
         database.dispose()
-    # A worker is named `kind@host/pid/start`, see `workers.bench.process_name`.
-    here = f"{kind}@{socket.gethostname()}/"
-    heartbeats = [row["heartbeat_at"] for row in workers if row["name"].startswith(here)]
+    names = [(ProcessName.parse(worker.name), worker.heartbeat_at) for worker in workers]
+    heartbeats = [at for name, at in names if name.kind == kind and name.is_of_this_host]
     if not heartbeats:
         raise TransientError(f"no {kind} process of {socket.gethostname()} has a heartbeat")
-    if (age := datetime.now(UTC) - max(heartbeats)) > HEARTBEAT_LIMIT:
-        raise TransientError(f"the {kind} heartbeat is {age.total_seconds():.0f} s old")
+    age_s = (datetime.now(UTC) - max(heartbeats)).total_seconds()
+    if age_s > SILENT_S:
+        raise TransientError(f"the {kind} heartbeat is {age_s:.0f} s old")
 
 
 def _reachable(host: str) -> str:
     return _WILDCARDS.get(host, host)
 
 
-CHECKS: dict[str, Callable[[Settings], None]] = {
-    "listen": check_listener,
-    "sweep": lambda settings: check_heartbeat("sweep", settings),
-    "render": lambda settings: check_heartbeat("render", settings),
-    "answer": lambda settings: check_heartbeat("answer", settings),
-    "web": check_web,
+CHECKS: dict[ProcessKind, Callable[[Settings], None]] = {
+    ProcessKind.LISTEN: check_listener,
+    ProcessKind.WEB: check_web,
+    **{kind: partial(check_heartbeat, kind) for kind in WITH_HEARTBEAT},
 }
 
 

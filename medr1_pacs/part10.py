@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
@@ -17,7 +17,13 @@ from medr1_pacs.errors import InstanceUnreadable
 
 IMPLEMENTATION_CLASS_UID = "2.25.231471903120745208311467201347985120937"
 IMPLEMENTATION_VERSION_NAME = "MEDR1_PACS_0_1"
-DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+
+_PREFIX_OFFSET = 128
+_META_MAX_BYTES = 1 << 20  # honest ones have some hundred bytes
+# The VRs whose length has 32 bits (PS3.5 7.1.2).
+_LONG_VRS = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
+_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0002, 0x0003
+_TRANSFER_SYNTAX_UID, _SOURCE_AE_TITLE, _RECEIVING_AE_TITLE = 0x0010, 0x0016, 0x0018
 
 # PS3.5 section 9.1 allows no leading zeros; senders do send them, and we never build a path from a
 # UID, so only characters and length are checked.
@@ -40,6 +46,16 @@ class FileMeta:
     called_ae_title: str
 
 
+UNKNOWN_META = FileMeta(
+    sop_class_uid="",
+    sop_instance_uid="",
+    transfer_syntax_uid="",
+    calling_ae_title="",
+    called_ae_title="",
+)
+"""Of a file that has none."""
+
+
 def encode_file_meta(meta: FileMeta) -> bytes:
     """Return preamble, prefix and file meta information; the data set's bytes follow them."""
     elements = FileMetaDataset()
@@ -57,7 +73,7 @@ def encode_file_meta(meta: FileMeta) -> bytes:
     return b"\x00" * 128 + b"DICM" + bytes(encoded.getvalue())
 
 
-def read_file_meta(path: Path) -> tuple[FileMeta, int]:
+def read_file_meta(file: BinaryIO) -> tuple[FileMeta, int]:
     """Return the file meta information and the offset in bytes of the data set after it.
 
     Raises
@@ -65,39 +81,50 @@ def read_file_meta(path: Path) -> tuple[FileMeta, int]:
     InstanceUnreadable
         The file is not in the DICOM file format, or its meta information is incomplete.
     """
-    with path.open("rb") as file:
-        try:
-            read_preamble(file, force=False)
-            meta = _file_meta(_read_file_meta_info(file))
-        except OSError:
-            raise
-        except Exception as error:  # whatever a parser makes of damaged bytes (struct.error, ...)
-            raise InstanceUnreadable(
-                "not a DICOM file: the prefix DICM is missing at byte 128 or its meta "
-                "information is damaged"
-            ) from error
-        offset = file.tell()
+    elements = _read_group_2(file)
+    meta = FileMeta(
+        sop_class_uid=_text(elements, _MEDIA_STORAGE_SOP_CLASS_UID),
+        sop_instance_uid=_text(elements, _MEDIA_STORAGE_SOP_INSTANCE_UID),
+        transfer_syntax_uid=_text(elements, _TRANSFER_SYNTAX_UID),
+        calling_ae_title=_ae_title(elements, _SOURCE_AE_TITLE),
+        called_ae_title=_ae_title(elements, _RECEIVING_AE_TITLE),
+    )
     for name in ("sop_class_uid", "sop_instance_uid", "transfer_syntax_uid"):
         if not is_uid(getattr(meta, name)):
             raise InstanceUnreadable(f"the file meta information has no usable {name}")
-    return meta, offset
+    return meta, file.tell()
 
 
-def _file_meta(elements: pydicom.Dataset) -> FileMeta:
-    return FileMeta(
-        sop_class_uid=_text(elements, "MediaStorageSOPClassUID"),
-        sop_instance_uid=_text(elements, "MediaStorageSOPInstanceUID"),
-        transfer_syntax_uid=_text(elements, "TransferSyntaxUID"),
-        calling_ae_title=_ae_title(elements, "SourceApplicationEntityTitle"),
-        called_ae_title=_ae_title(elements, "ReceivingApplicationEntityTitle"),
-    )
+def _read_group_2(file: BinaryIO) -> dict[int, bytes]:
+    """Read preamble, prefix and the elements of group 2: element number -> value.
+
+    They are Explicit VR Little Endian whatever the data set is (PS3.10 7.1); some programs write
+    them as Implicit. The file is left at the first element of the data set.
+    """
+    if file.read(_PREFIX_OFFSET + 4)[_PREFIX_OFFSET:] != b"DICM":
+        raise InstanceUnreadable("not a DICOM file: the prefix DICM is missing at byte 128")
+    elements: dict[int, bytes] = {}
+    while file.tell() < _META_MAX_BYTES:
+        start, head = file.tell(), file.read(8)
+        if len(head) < 8 or head[:2] != b"\x02\x00":
+            file.seek(start)
+            return elements
+        number, vr, length = struct.unpack_from("<2xH2sH", head)
+        if not vr.isalpha():
+            (length,) = struct.unpack_from("<4xI", head)
+        elif vr in _LONG_VRS:
+            length = int.from_bytes(file.read(4), "little")
+        value = file.read(min(length, _META_MAX_BYTES))
+        if len(value) < length:
+            break
+        elements[number] = value
+    raise InstanceUnreadable("not a DICOM file: its meta information is damaged")
 
 
-def _ae_title(elements: pydicom.Dataset, keyword: str) -> str:
+def _ae_title(elements: Mapping[int, bytes], number: int) -> str:
     # Files of other programs say anything here; PS3.5 Table 6.2-1 has 16 characters for VR AE.
-    return "".join(c for c in _text(elements, keyword) if c.isprintable())[:16]
+    return "".join(c for c in _text(elements, number) if c.isprintable())[:16]
 
 
-def _text(elements: pydicom.Dataset, keyword: str) -> str:
-    value = elements.get(keyword)
-    return str(value).strip("\x00 ") if value is not None else ""
+def _text(elements: Mapping[int, bytes], number: int) -> str:
+    return elements.get(number, b"").decode("ascii", "replace").strip("\x00 ")

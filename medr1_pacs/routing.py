@@ -20,7 +20,8 @@ from pydicom.uid import UID
 
 from medr1_pacs.attributes import Attributes, codes_of, items_of, number_of, slice_normal, values_of
 from medr1_pacs.errors import SettingInvalid
-from medr1_pacs.records import Coverage, Modality, Route
+from medr1_pacs.records.planned import Route
+from medr1_pacs.records.words import Coverage, Modality
 
 PACKAGED_SYNONYMS = Path(__file__).parent / "routing.toml"
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from medr1_pacs.attributes import Attributes, codes_of, items_of, number_of, slice_normal, values_of
-from medr1_pacs.records import FrameChoice, FrameSelection, InstanceFacts
+from medr1_pacs.records.planned import FrameChoice, FrameSelection, InstanceFacts
 
 POLICIES = (
     "first",
@@ -51,8 +51,12 @@ class Policy:
         return re.sub(r"\bK$", str(self.count), self.name)
 
 
-def parse_policy(text: str) -> Policy:
+def parse_policy(text: object) -> Policy:
     """Parse what a question writes after `select:`. Raises ValueError with the remedy."""
+    if isinstance(text, Policy):
+        return text
+    if not isinstance(text, str):
+        raise ValueError(f"a text is wanted, not {text!r}; put it in quotes")
     words = " ".join(text.split())
     name, number = re.sub(r" [0-9]{1,6}$", " K", words), re.search(r" ([0-9]{1,6})$", words)
     if name not in POLICIES or (name.endswith(" K") and number is None):

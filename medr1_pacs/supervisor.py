@@ -12,10 +12,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
+
+from medr1_pacs.processes import stop_on_signal
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ _WAIT_MAX_S = 30.0
 _STEADY_S = 15.0
 _STOP_S = 30.0
 _HEALTH_S = 10.0
+_TICK_S = 0.2
 _PR_SET_PDEATHSIG = 1
 
 FindHung = Callable[[Collection[int]], Collection[int]]
@@ -36,19 +39,16 @@ class Child:
     """One supervised process."""
 
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     wait_s: float = 1.0
     has_been_steady: bool = False
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "medr1_pacs", *self.arguments]
-
     def start(self) -> None:
         self.process = subprocess.Popen(
-            self.command(),
+            self.command,
             preexec_fn=_die_with_parent,  # safe: the supervisor has one thread
         )
         self.started_at = time.monotonic()
@@ -73,26 +73,21 @@ class Supervisor:
     """Runs children until SIGTERM or SIGINT."""
 
     def __init__(self, commands: Mapping[str, Sequence[str]], find_hung: FindHung) -> None:
-        self._children = [Child(name, arguments) for name, arguments in commands.items()]
+        self._children = [Child(name, command) for name, command in commands.items()]
         self._find_hung = find_hung
-        self._stopping = False
+        self._stop = threading.Event()
         self._checked_at = time.monotonic()
 
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 2 when a child was configured wrongly."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_stop)
+        self._stop = stop_on_signal()
         for child in self._children:
             child.start()
         status = 0
-        while not self._stopping and status == 0:
+        while status == 0 and not self._stop.wait(_TICK_S):
             status = self._tend()
-            time.sleep(0.2)
         self._stop_all()
         return status
-
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
 
     def _tend(self) -> int:
         for child in self._children:
@@ -103,7 +98,7 @@ class Supervisor:
             status = child.process.poll()
             if status == USAGE_ERROR and not child.was_steady():
                 return USAGE_ERROR
-            if status is not None and not self._stopping:
+            if status is not None and not self._stop.is_set():
                 child.plan_restart(status)
         if time.monotonic() - self._checked_at > _HEALTH_S:
             self._checked_at = time.monotonic()

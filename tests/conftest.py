@@ -13,7 +13,8 @@ from servers import PostgresqlServer, RedisServer
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.settings import Settings
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
 
 TEMPLATE = "medr1_template"
 """The PostgreSQL database that every test's database is a copy of."""
@@ -113,6 +114,12 @@ def vault(vault_url: str) -> Iterator[Database]:
     vault = Database(vault_url)
     yield vault
     vault.dispose()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> PictureStore:
+    """The empty pictures of the storage folder."""
+    return PictureStore(tmp_path / "storage")
 
 
 @pytest.fixture

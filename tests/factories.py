@@ -14,14 +14,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from medr1_pacs.part10 import FileMeta, encode_file_meta
-from medr1_pacs.records import (
-    EngineIdentity,
-    Generated,
-    IndexedInstance,
-    PatientIdentity,
-)
-from medr1_pacs.storage import InstanceStore, StoredName
+from medr1_pacs.part10 import FileMeta, encode_file_meta, read_file_meta
+from medr1_pacs.records.received import IndexedInstance, PatientIdentity
+from medr1_pacs.records.work import EngineIdentity, ModelOutput
+from medr1_pacs.storage.instances import InstanceStore, StoredName
 
 SITE_KEY = b"test key, 32 bytes, never random"
 STUDY_UID, SERIES_UID = "1.2.826.0.1.3680043.10.1", "1.2.826.0.1.3680043.10.1.1"
@@ -106,6 +102,12 @@ def put_instance(store: InstanceStore, ds: Dataset, **fields: str) -> StoredName
     return store.put([head, dataset_bytes(ds)], **token)
 
 
+def read_meta(path: Path) -> tuple[FileMeta, int]:
+    """Return a file's meta information and the offset of its data set."""
+    with path.open("rb") as file:
+        return read_file_meta(file)
+
+
 def make_identity(**fields: str) -> PatientIdentity:
     """Say who a patient is."""
     values = {
@@ -162,7 +164,7 @@ def make_engine_identity(**fields: Any) -> EngineIdentity:
     return EngineIdentity(**(values | fields))
 
 
-def make_generated(generation_id: int, **fields: Any) -> Generated:
+def make_output(**fields: Any) -> ModelOutput:
     """Say what an engine made of a prompt."""
     values: dict[str, Any] = {
         "chat_text": "<|im_start|>user",
@@ -172,7 +174,7 @@ def make_generated(generation_id: int, **fields: Any) -> Generated:
         "completion_tokens": 10,
         "seconds": 0.5,
     }
-    return Generated(generation_id=generation_id, **(values | fields))
+    return ModelOutput(**(values | fields))
 
 
 def real_file(name: str) -> Path:

@@ -6,45 +6,40 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-from factories import make_engine_identity, make_generated
+from factories import make_engine_identity, make_output
 
 from medr1_pacs.decoding import DecodedFrame
-from medr1_pacs.records import EngineIdentity, Generated, PromptWork
+from medr1_pacs.records.work import EngineIdentity, ModelOutput, ModelPrompt
 
 
 class FakeEngine:
-    """An engine that answers what it is told; `batches` are the generation ids it was asked.
+    """An engine that answers what it is told; `batches` are the prompts that it was asked.
 
     Parameters
     ----------
     answer
-        Generation's prompt -> raw output, or the exception to raise for the whole batch.
+        Prompt -> raw output, or the exception to raise for the whole batch.
     """
 
     def __init__(
         self,
-        answer: Callable[[PromptWork], str | Exception] = lambda work: "<answer>A</answer>",
+        answer: Callable[[ModelPrompt], str | Exception] = lambda prompt: "<answer>A</answer>",
         *,
         identity: EngineIdentity | None = None,
         batch_size: int = 8,
     ) -> None:
         self.identity = identity or make_engine_identity()
         self.batch_size = batch_size
-        self.batches: list[list[int]] = []
-        self.pictures: list[bytes] = []
+        self.batches: list[list[ModelPrompt]] = []
         self._answer = answer
 
-    def generate(self, work: Sequence[PromptWork], pictures: Sequence[bytes]) -> list[Generated]:
-        self.batches.append([item.generation_id for item in work])
-        self.pictures.extend(pictures)
-        outputs = [self._answer(item) for item in work]
-        for output in outputs:
-            if isinstance(output, Exception):
-                raise output
-        return [
-            make_generated(item.generation_id, raw_output=output)
-            for item, output in zip(work, outputs, strict=True)
-        ]
+    def generate(self, prompts: Sequence[ModelPrompt]) -> list[ModelOutput]:
+        self.batches.append(list(prompts))
+        answers = [self._answer(prompt) for prompt in prompts]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [make_output(raw_output=answer) for answer in answers]
 
 
 class FakeDecoder:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,10 +16,11 @@ import psutil
 import pytest
 from pydicom.dataset import Dataset
 
+from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import list_studies
 from medr1_pacs.demo.tour import free_port
 from medr1_pacs.peers import echo, send_instances
+from medr1_pacs.processes import module_command
 
 START_S = 90.0
 AE_TITLE = "MEDR1"
@@ -47,7 +47,7 @@ class Service:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "medr1_pacs", "up"],
+                module_command("medr1_pacs", "up"),
                 env=self.environ,
                 cwd=self.folder,
                 stdout=log,
@@ -69,7 +69,7 @@ class Service:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the CLI to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "medr1_pacs", *arguments],
+            module_command("medr1_pacs", *arguments),
             env=self.environ,
             cwd=self.folder,
             capture_output=True,
@@ -83,7 +83,7 @@ class Service:
         database = self.database()
         try:
             with database.read() as session:
-                return list_studies(session)
+                return [study.to_json() for study in list_studies(session)]
         finally:
             database.dispose()
 
@@ -112,7 +112,7 @@ class Service:
         named = {}
         for child in self.process().children():
             with suppress(psutil.NoSuchProcess):  # it ended just now
-                named[" ".join(child.cmdline()[3:])] = child
+                named[" ".join(child.cmdline()[4:])] = child
         return named
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float) -> None:

@@ -7,13 +7,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from medr1_pacs.checkpoints import CheckpointRegistry
 from medr1_pacs.errors import CheckpointMissing
-from workers.checkpoints import CheckpointRegistry
-
-if TYPE_CHECKING:
-    from workers.engines.in_process import InProcessEngine
+from medr1_pacs.steps.answering import Engine
+from workers.engines import open_engine
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +27,10 @@ class EngineCache:
         self._registry = registry
         self._batch_size = batch_size
         self._should_stop = should_stop
-        self._warm: tuple[str, InProcessEngine] | None = None
+        self._warm: tuple[str, Engine] | None = None
         self._refused: dict[str, tuple[float, CheckpointMissing]] = {}
 
-    def get(self, checkpoint: str) -> InProcessEngine:
+    def get(self, checkpoint: str) -> Engine:
         """Return the engine of a checkpoint. Raises `CheckpointMissing`."""
         if self._warm is not None and self._warm[0] == checkpoint:
             return self._warm[1]
@@ -42,21 +40,18 @@ class EngineCache:
         try:
             return self._load(checkpoint)
         except Exception as error:
-            # The next bell rings in a second; hashing gigabytes again so soon would find the same.
+            # Whatever it is: the next bell rings in a second, and hashing gigabytes again so soon
+            # would find the same.
             logger.exception("the checkpoint %s cannot be loaded", checkpoint)
             refusal = CheckpointMissing(f"the checkpoint {checkpoint} cannot be loaded: {error}")
             self._refused[checkpoint] = (time.monotonic() + _REFUSAL_S, refusal)
             raise refusal from error
 
-    def _load(self, checkpoint: str) -> InProcessEngine:
+    def _load(self, checkpoint: str) -> Engine:
         configured = self._registry.get(checkpoint)
         self._evict()
-        from workers.engines.in_process import InProcessEngine  # imports torch
-
         logger.info("loading the checkpoint %s", checkpoint, extra={"action": "load"})
-        engine = InProcessEngine(
-            configured, batch_size=self._batch_size, should_stop=self._should_stop
-        )
+        engine = open_engine(configured, batch_size=self._batch_size, should_stop=self._should_stop)
         self._warm = (checkpoint, engine)
         return engine
 

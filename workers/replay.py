@@ -4,79 +4,70 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from PIL import Image
 
-from medr1_pacs.decoding import DecoderPool
-from medr1_pacs.records import JsonObject, PromptWork, RenderingWork
-from medr1_pacs.steps.planning import window_request_from_json
-from medr1_pacs.steps.rendering import draw
-from medr1_pacs.storage import InstanceStore, StoredName
-from workers.checkpoints import CheckpointRegistry
+from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.work import ModelPrompt, RenderingWork
+from medr1_pacs.steps.answering import Engine
+from medr1_pacs.steps.rendering import Decoder, draw
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What making an answer again came to."""
+
+    answer_id: int
+    is_equal: bool
+    """Of pixels, chat text and raw output."""
+    differences: tuple[str, ...]
+    """One sentence each; also of software versions, which make no answer unequal by themselves."""
 
 
 def replay_answer(
-    answer: JsonObject,
+    answer: StoredAnswer,
     rendering: RenderingWork,
-    store: InstanceStore,
-    registry: CheckpointRegistry,
-    decoder: DecoderPool,
-) -> JsonObject:
-    """Draw the picture again, ask the same checkpoint again; nothing is stored.
-
-    Returns
-    -------
-    dict
-        `answer_id`, `is_equal` (pixels, chat text and raw output), `differences` (sentences, also
-        of software versions, which do not make an answer unequal by themselves).
-
-    Raises
-    ------
-    CheckpointMissing
-        The checkpoint is no longer configured, or its files changed.
-    """
-    from workers.engines.in_process import InProcessEngine
-
-    engine = InProcessEngine(registry.get(answer["checkpoint"]), batch_size=1)
-    drawn, _window, _source = draw(
-        store.instance_path(StoredName(rendering.stored_name)),
-        rendering.frame_number - 1,
-        window_request_from_json(rendering.window_request),
-        decoder,
+    instances: InstanceStore,
+    pictures: PictureStore,
+    engine: Engine,
+    decoder: Decoder,
+) -> Replay:
+    """Draw the picture again, ask the same checkpoint again; nothing is stored."""
+    drawn, _window, _source = draw(instances, decoder, rendering)
+    stored = pictures.read(answer.png_sha256)
+    [output] = engine.generate([ModelPrompt(answer.prompt_text, stored, answer.decoding)])
+    decisive = _differences(
+        {
+            "pixels": (_pixels_sha256(stored), _pixels_sha256(drawn)),
+            "chat_text": (answer.chat_text, output.chat_text),
+            "raw_output": (answer.raw_output, output.raw_output),
+        }
     )
-    work = PromptWork(
-        generation_id=0,
-        prompt_text=answer["prompt_text"],
-        png_sha256=answer["png_sha256"],
-        think=answer["decoding"]["think"],
-        max_new_tokens=answer["decoding"]["max_new_tokens"],
+    identity = engine.identity
+    informative = _differences(
+        {
+            "checkpoint_sha256": (answer.checkpoint_sha256, identity.checkpoint_sha256),
+            "dtype": (answer.dtype, identity.dtype),
+            "attention": (answer.attention, identity.attention),
+            **{
+                f"version of {name}": (version, identity.versions.get(name))
+                for name, version in answer.versions.items()
+            },
+        }
     )
-    stored = store.read_picture(answer["png_sha256"])
-    [generated] = engine.generate([work], [stored])
-    decisive = {
-        "pixels": (_pixels_sha256(stored), _pixels_sha256(drawn)),
-        "chat_text": (answer["chat_text"], generated.chat_text),
-        "raw_output": (answer["raw_output"], generated.raw_output),
-    }
-    informative: dict[str, tuple[Any, Any]] = {
-        "checkpoint_sha256": (answer["checkpoint_sha256"], engine.identity.checkpoint_sha256),
-        "dtype": (answer["dtype"], engine.identity.dtype),
-        "attention": (answer["attention"], engine.identity.attention),
-        **{
-            f"version of {name}": (answer["versions"].get(name), engine.identity.versions.get(name))
-            for name in answer["versions"]
-        },
-    }
-    return {
-        "answer_id": answer["answer_id"],
-        "is_equal": all(before == now for before, now in decisive.values()),
-        "differences": [
-            f"{name}: was {before!r}, is {now!r}"
-            for name, (before, now) in (decisive | informative).items()
-            if before != now
-        ],
-    }
+    return Replay(answer.answer_id, not decisive, (*decisive, *informative))
+
+
+def _differences(pairs: Mapping[str, tuple[object, object]]) -> list[str]:
+    return [
+        f"{name}: was {before!r}, is {now!r}"
+        for name, (before, now) in pairs.items()
+        if before != now
+    ]
 
 
 def _pixels_sha256(png: bytes) -> str:

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Sequence
 from contextlib import closing
-from types import FrameType
 
 from celery import Celery
 from celery.worker import state
 
+from medr1_pacs.asking import Questionnaire
+from medr1_pacs.checkpoints import CheckpointRegistry
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.processes import ProcessKind, stop_on_signal
+from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.rendering import Decoder
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
 from workers.app import RENDER_QUEUE, answer_queue
 from workers.bells import BellTower
-from workers.bench import Bench
-from workers.checkpoints import CheckpointRegistry
-from workers.sweep import Sweep, SweepRules
+from workers.engine_cache import EngineCache
+from workers.heartbeat import Heartbeat
+from workers.sweep import Sweep
 from workers.tasks import register_answer_task, register_render_task
 
 
 def run_render_worker(
     app: Celery,
     database: Database,
-    store: InstanceStore,
+    instances: InstanceStore,
+    pictures: PictureStore,
     decoder: Decoder,
 ) -> None:
     """Draw pictures until asked to stop."""
     queues = [RENDER_QUEUE]
-    bench = Bench(database, store, kind="render", queues=queues, should_stop=_is_stopping)
-    register_render_task(app, bench, decoder)
-    _work(app, bench, queues)
+    with Heartbeat(database, ProcessKind.RENDER, queues) as heartbeat:
+        register_render_task(app, database, instances, pictures, decoder, heartbeat, _is_stopping)
+        _consume(app, queues)
 
 
 def run_answer_worker(
     app: Celery,
     database: Database,
-    store: InstanceStore,
+    pictures: PictureStore,
     registry: CheckpointRegistry,
     *,
     checkpoints: Sequence[str],
@@ -46,35 +49,25 @@ def run_answer_worker(
 ) -> None:
     """Answer prompts of the given checkpoints until asked to stop."""
     queues = [answer_queue(name) for name in checkpoints]
-    bench = Bench(
-        database,
-        store,
-        kind="answer",
-        queues=queues,
-        should_stop=_is_stopping,
-        batch_size=batch_size,
+    engines = EngineCache(registry, batch_size=batch_size, should_stop=_is_stopping)
+    with Heartbeat(database, ProcessKind.ANSWER, queues) as heartbeat:
+        register_answer_task(app, database, pictures, engines, heartbeat, _is_stopping)
+        _consume(app, queues)
+
+
+def _consume(app: Celery, queues: Sequence[str]) -> None:
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=solo",  # CUDA does not survive a fork
+            f"--queues={','.join(queues)}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
     )
-    register_answer_task(app, bench, registry)
-    _work(app, bench, queues)
-
-
-def _work(app: Celery, bench: Bench, queues: Sequence[str]) -> None:
-    bench.start()
-    try:
-        app.worker_main(
-            [
-                "--quiet",
-                "worker",
-                "--pool=solo",  # CUDA does not survive a fork
-                f"--queues={','.join(queues)}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-                "--loglevel=WARNING",
-            ]
-        )
-    finally:
-        bench.stop()
 
 
 def _is_stopping() -> bool:
@@ -82,20 +75,18 @@ def _is_stopping() -> bool:
 
 
 def run_sweep(
-    app: Celery, database: Database, vault: Database, store: InstanceStore, rules: SweepRules
+    app: Celery,
+    indexer: Indexer,
+    pictures: PictureStore,
+    questionnaire: Questionnaire,
+    checkpoints: frozenset[str],
+    *,
+    study_quiet_s: float,
 ) -> None:
     """Tick until SIGTERM or SIGINT."""
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    bench = Bench(database, store, kind="sweep", queues=[], should_stop=stop.is_set)
-    bench.start()
-    try:
-        with closing(BellTower(app)) as bells:
-            Sweep(database, vault, store, bells, rules).run(stop, bench.watch)
-    finally:
-        bench.stop()
+    stop = stop_on_signal()
+    with closing(BellTower(app)) as bells, Heartbeat(indexer.database, ProcessKind.SWEEP) as beat:
+        sweep = Sweep(
+            indexer, pictures, bells, questionnaire, checkpoints, study_quiet_s=study_quiet_s
+        )
+        sweep.run(stop, beat.watch)

@@ -9,27 +9,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from medr1_pacs.db.associations import close_orphans
-from medr1_pacs.db.claims import CLAIM_S, expire_claims, has_expired_claims
-from medr1_pacs.db.generations import fail_generations, has_due_prompts
-from medr1_pacs.db.plans import ask_again_without
-from medr1_pacs.db.renderings import fail_renderings, has_due_renderings
-from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import find_settled, record_settled
-from medr1_pacs.db.tables import Generation, Rendering
-from medr1_pacs.db.workers import forget_silent_workers
+from medr1_pacs.asking import Questionnaire
+from medr1_pacs.checkpoints import DEMO
+from medr1_pacs.db.claims import CLAIM_S
 from medr1_pacs.errors import DatabaseUnavailable, TransientError
-from medr1_pacs.projects import ProjectRules
 from medr1_pacs.steps.answering import parse_generations
+from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.indexing import index_instances
-from medr1_pacs.steps.planning import AskingPolicy, plan_study
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.steps.indexing import Indexer
+from medr1_pacs.steps.planning import ask_again_without, plan_study
+from medr1_pacs.steps.ringing import find_due_work
+from medr1_pacs.steps.settling import settle_studies
+from medr1_pacs.steps.tidying import tidy
+from medr1_pacs.storage.pictures import PictureStore
 from workers.bells import BellTower
-from workers.checkpoints import DEMO, CheckpointRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +31,6 @@ TICK_S = 1.0
 STEP_S = 2.0
 """How long one step of a tick goes on while it finds work."""
 TIDY_S = 60.0
-ASSOCIATION_HEARTBEAT_LIMIT_S = 15.0
-"""An association whose heartbeat stopped for so long is dead: it holds no study open."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRules:
-    """What the sweep decides by."""
-
-    asking: AskingPolicy
-    projects: ProjectRules
-    registry: CheckpointRegistry
-    site_key: bytes
-    study_quiet_s: float
 
 
 class Sweep:
@@ -57,17 +38,21 @@ class Sweep:
 
     def __init__(
         self,
-        database: Database,
-        vault: Database,
-        store: InstanceStore,
+        indexer: Indexer,
+        pictures: PictureStore,
         bells: BellTower,
-        rules: SweepRules,
+        questionnaire: Questionnaire,
+        checkpoints: frozenset[str],
+        *,
+        study_quiet_s: float,
     ) -> None:
-        self._database = database
-        self._vault = vault
-        self._store = store
+        self._indexer = indexer
+        self._database = indexer.database
+        self._pictures = pictures
         self._bells = bells
-        self._rules = rules
+        self._questionnaire = questionnaire
+        self._checkpoints = checkpoints
+        self._study_quiet_s = study_quiet_s
         self._stop = threading.Event()
         self._away: dict[str, str] = {}
         self._tidied_at = float("-inf")
@@ -77,18 +62,11 @@ class Sweep:
     def run(self, stop: threading.Event, watch: Callable[[Callable[[], None]], None]) -> None:
         """Tick until asked to stop; `watch` runs each tick and notices one that hangs."""
         self._stop = stop
-        self._withdraw_demo_prompts()
+        if not self._questionnaire.is_demo and (count := ask_again_without(self._database, DEMO)):
+            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
         while not stop.is_set():
             watch(self.tick)
             stop.wait(TICK_S)
-
-    def _withdraw_demo_prompts(self) -> None:
-        if self._rules.registry.is_demo:
-            return
-        with self._database.write() as session:
-            count = ask_again_without(session, DEMO)
-        if count:
-            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
     def tick(self) -> None:
         """Do what is due, in the order of the flow; what is away holds up its own step alone."""
@@ -118,81 +96,48 @@ class Sweep:
             logger.warning("the sweep waits: %s", error, extra={"action": step.strip("_")})
         self._away[step] = str(error)
 
-    def _index(self) -> None:
-        for _ in self._turns():
-            report = index_instances(
-                self._store,
-                self._database,
-                self._vault,
-                site_key=self._rules.site_key,
-                rules=self._rules.projects,
-            )
-            self._unreadable = report.unreadable
-            if not report.total:
-                return
-
-    def _complete(self) -> None:
-        # While instances wait for rows, any study may have one among them.
-        waiting = self._store.incoming(len(self._unreadable) + 1)
-        if any(stored.name not in self._unreadable for stored in waiting):
-            return
-        complete_studies(
-            self._database,
-            quiet_s=self._rules.study_quiet_s,
-            heartbeat_limit_s=ASSOCIATION_HEARTBEAT_LIMIT_S,
-        )
-
-    def _plan(self) -> None:
-        for _ in self._turns():
-            if not plan_study(self._database, self._rules.asking):
-                return
-
     def _turns(self) -> Iterator[None]:
         """Repeat for a while: a long backlog must not keep the other steps waiting."""
         ends_at = time.monotonic() + STEP_S
         while not self._stop.is_set() and time.monotonic() < ends_at:
             yield
 
+    def _index(self) -> None:
+        for _ in self._turns():
+            report = self._indexer.index()
+            self._unreadable = report.unreadable
+            if not report.total:
+                return
+
+    def _complete(self) -> None:
+        # While instances wait for rows, any study may have one among them.
+        waiting = self._indexer.store.incoming(len(self._unreadable) + 1)
+        if all(stored.name in self._unreadable for stored in waiting):
+            complete_studies(self._database, quiet_s=self._study_quiet_s)
+
+    def _plan(self) -> None:
+        for _ in self._turns():
+            if not plan_study(self._database, self._questionnaire):
+                return
+
     def _parse(self) -> None:
         parse_generations(self._database)
 
     def _expire(self) -> None:
-        if time.monotonic() < self._expire_from:
-            return
-        with self._database.read() as session:
-            if not has_expired_claims(session):
-                return
-        with self._database.write() as session:
-            expire_claims(session, Rendering, fail_renderings)
-            expire_claims(session, Generation, fail_generations)
+        if time.monotonic() >= self._expire_from:
+            expire_claims(self._database)
 
     def _settle(self) -> None:
-        with self._database.read() as session:
-            changes = find_settled(session, self._rules.registry.names)
-        if changes:
-            with self._database.write() as session:
-                record_settled(session, changes)
+        settle_studies(self._database, self._checkpoints)
 
     def _tidy(self) -> None:
-        if time.monotonic() - self._tidied_at < TIDY_S:
-            return
-        now = datetime.now(UTC)
-        limit = timedelta(seconds=ASSOCIATION_HEARTBEAT_LIMIT_S)
-        with self._database.write() as session:
-            close_orphans(session, now - 4 * limit, now)
-            forget_silent_workers(session, now - timedelta(days=1))
-        self._store.sweep_unfinished()
-        self._tidied_at = time.monotonic()
+        if time.monotonic() - self._tidied_at >= TIDY_S:
+            tidy(self._database, self._indexer.store, self._pictures)
+            self._tidied_at = time.monotonic()
 
     def _ring(self) -> None:
-        with self._database.read() as session:
-            draw = has_due_renderings(session)
-            checkpoints = [
-                name
-                for name in sorted(self._rules.registry.names)
-                if has_due_prompts(session, name)
-            ]
-        if draw:
+        due = find_due_work(self._database, self._checkpoints)
+        if due.renderings:
             self._bells.ring_render()
-        for name in checkpoints:
-            self._bells.ring_answer(name)
+        for checkpoint in due.checkpoints:
+            self._bells.ring_answer(checkpoint)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from celery import Celery
 
+from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import Medr1Error
-from medr1_pacs.steps.answering import answer_batch, drain
+from medr1_pacs.steps.answering import answer_batch
 from medr1_pacs.steps.rendering import Decoder, render_planned
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
 from workers.app import ANSWER_TASK, RENDER_TASK
-from workers.bench import Bench
-from workers.checkpoints import CheckpointRegistry
 from workers.engine_cache import EngineCache
+from workers.heartbeat import Heartbeat
+
+TURN_S = 60.0
 
 
-def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:
+def register_render_task(
+    app: Celery,
+    database: Database,
+    instances: InstanceStore,
+    pictures: PictureStore,
+    decoder: Decoder,
+    heartbeat: Heartbeat,
+    should_stop: Callable[[], bool],
+) -> None:
     """Let a worker draw."""
 
     @app.task(name=RENDER_TASK, throws=(Medr1Error,))
@@ -21,19 +36,27 @@ def register_render_task(app: Celery, bench: Bench, decoder: Decoder) -> None:
         """Draw every picture that is planned."""
 
         def step() -> int | None:
-            drawn = bench.watch(
-                lambda: render_planned(bench.database, bench.store, decoder, owner=bench.owner)
+            drawn = heartbeat.watch(
+                lambda: render_planned(
+                    database, instances, pictures, decoder, owner=heartbeat.owner
+                )
             )
             if drawn is not None:
-                bench.note_claim()
+                heartbeat.note_claim()
             return drawn
 
-        drain(step, bench.should_stop)
+        drain(step, should_stop)
 
 
-def register_answer_task(app: Celery, bench: Bench, registry: CheckpointRegistry) -> None:
+def register_answer_task(
+    app: Celery,
+    database: Database,
+    pictures: PictureStore,
+    engines: EngineCache,
+    heartbeat: Heartbeat,
+    should_stop: Callable[[], bool],
+) -> None:
     """Let a worker answer."""
-    engines = EngineCache(registry, batch_size=bench.batch_size, should_stop=bench.should_stop)
 
     @app.task(name=ANSWER_TASK, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
@@ -41,11 +64,28 @@ def register_answer_task(app: Celery, bench: Bench, registry: CheckpointRegistry
         engine = engines.get(checkpoint)
 
         def step() -> object | None:
-            results = bench.watch(
-                lambda: answer_batch(bench.database, bench.store, engine, owner=bench.owner)
+            outputs = heartbeat.watch(
+                lambda: answer_batch(database, pictures, engine, owner=heartbeat.owner)
             )
-            if results is not None:
-                bench.note_claim(results)
-            return results
+            if outputs is not None:
+                heartbeat.note_claim(outputs)
+            return outputs
 
-        drain(step, bench.should_stop)
+        drain(step, should_stop)
+
+
+def drain(
+    step: Callable[[], object | None],
+    should_stop: Callable[[], bool],
+    *,
+    turn_s: float = TURN_S,
+) -> int:
+    """Call a step until it returns None, our turn is over or we are asked to stop.
+
+    Returns how often it worked. A turn has an end so that one busy checkpoint does not keep a
+    worker from the others: the bell is rung again.
+    """
+    count, ends_at = 0, time.monotonic() + turn_s
+    while not should_stop() and time.monotonic() < ends_at and step() is not None:
+        count += 1
+    return count

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medr1_pacs.checkpoints import REPOSITORY, SUBFOLDERS, pull_checkpoint, verify_files
 from medr1_pacs.cli.printing import print_error, print_table
 from medr1_pacs.cli.wiring import (
     load_checkpoints,
@@ -43,7 +44,7 @@ def db_upgrade() -> None:
 @db_app.command("reconcile")
 def db_reconcile() -> None:
     """Rebuild rows from the stored files, as after a database or the vault was restored."""
-    from medr1_pacs.steps.indexing import reconcile, restore_identities
+    from medr1_pacs.steps.reconciling import reconcile, restore_identities
 
     settings = load_settings()
     research, store = open_research(settings), open_store(settings)
@@ -57,18 +58,16 @@ def db_reconcile() -> None:
 @checkpoints_app.command("list")
 def checkpoints_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the published checkpoints and which this site has."""
-    from workers.checkpoints import list_publications
-
     registry = load_checkpoints(load_settings())
     rows: list[dict[str, Any]] = [
         {
-            "name": name,
-            "repository": publication.repository,
-            "subfolder": publication.subfolder,
+            "name": name.value,
+            "repository": REPOSITORY,
+            "subfolder": subfolder,
             "configured": name in registry.configured,
             "revision": registry.configured[name].revision if name in registry.configured else None,
         }
-        for name, publication in list_publications().items()
+        for name, subfolder in SUBFOLDERS.items()
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -84,8 +83,6 @@ def checkpoints_pull(
     revision: Annotated[str, typer.Option(help="Commit of the hub repository, 40 hex digits")],
 ) -> None:
     """Download one checkpoint at a pinned revision: the only command that leaves this machine."""
-    from workers.checkpoints import pull_checkpoint
-
     settings = load_settings()
     print(pull_checkpoint(name, revision, settings.weights_path))
 
@@ -93,8 +90,6 @@ def checkpoints_pull(
 @checkpoints_app.command("verify")
 def checkpoints_verify() -> None:
     """Compare the files of every configured checkpoint with their manifest."""
-    from workers.checkpoints import verify_files
-
     registry = load_checkpoints(load_settings())
     for name in sorted(registry.names):
         print(f"{name} {verify_files(registry.get(name))}")
@@ -134,8 +129,14 @@ def questions_lint() -> None:
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Say what is configured, reachable and missing, each with its remedy."""
     from medr1_pacs.doctor import examine
+    from workers import checks
 
-    findings = examine()
+    findings = examine(
+        {
+            "broker": lambda s: checks.check_broker(s.broker_url, s.data_dir),
+            "worker packages": lambda s: checks.check_packages(),
+        }
+    )
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +15,19 @@ from medr1_pacs.cli.printing import print_csv, print_error, print_table
 from medr1_pacs.cli.wiring import (
     load_checkpoints,
     open_decoder,
+    open_pictures,
     open_research,
     open_store,
-    prepare_folders,
+    start_process,
 )
 from medr1_pacs.db.answers import get_answer, iterate_answers
+from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.renderings import get_rendering_of_answer
-from medr1_pacs.db.studies import list_studies, retry_failed
+from medr1_pacs.db.studies import retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.settings import load_settings
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
 
 
 class AnswerFormat(StrEnum):
@@ -39,9 +42,7 @@ def ingest(
     """Receive instances from files, by the same path as C-STORE."""
     from medr1_pacs.steps.receiving import ingest_file
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
+    settings = start_process()
     store = open_store(settings)
     received, failed = 0, 0
     for path in paths:
@@ -76,7 +77,7 @@ def studies(
     """List the studies: where each one is, and why."""
     research = open_research(load_settings())
     with research.read() as session:
-        rows = list_studies(session)
+        rows = [study.to_json() for study in list_studies(session)]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -91,7 +92,8 @@ def answers(
     """List the answers with everything that made them."""
     research = open_research(load_settings())
     with research.read() as session:
-        rows = iterate_answers(session, study_instance_uid=study)
+        found = iterate_answers(session, study_instance_uid=study)
+        rows = (answer.to_json() for answer in found)
         if output is AnswerFormat.JSONL:
             for row in rows:
                 print(json.dumps(row))
@@ -123,6 +125,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Make an answer again from what was stored with it, and compare."""
+    from workers.engines import open_engine
     from workers.replay import replay_answer
 
     configure_logs()
@@ -131,15 +134,15 @@ def replay(
     with research.read() as session:
         answer = get_answer(session, answer_id)
         rendering = get_rendering_of_answer(session, answer_id)
+    engine = open_engine(load_checkpoints(settings).get(answer.checkpoint), batch_size=1)
     with open_decoder(settings) as decoder:
         outcome = replay_answer(
-            answer, rendering, open_store(settings), load_checkpoints(settings), decoder
+            answer, rendering, open_store(settings), open_pictures(settings), engine, decoder
         )
     if as_json:
-        print(json.dumps(outcome))
+        print(json.dumps(asdict(outcome)))
     else:
-        verdict = "equal" if outcome["is_equal"] else "DIFFERENT"
-        print(f"answer {answer_id}: {verdict}")
-        for difference in outcome["differences"]:
+        print(f"answer {answer_id}: {'equal' if outcome.is_equal else 'DIFFERENT'}")
+        for difference in outcome.differences:
             print(f"  {difference}")
-    raise typer.Exit(0 if outcome["is_equal"] else 1)
+    raise typer.Exit(0 if outcome.is_equal else 1)

@@ -15,46 +15,50 @@ from medr1_pacs.cli.wiring import (
     check_dicom_host,
     check_packages,
     load_checkpoints,
+    load_questionnaire,
     load_questions,
     lock_data_dir,
     open_checked,
     open_databases,
     open_decoder,
+    open_pictures,
     open_research,
     open_store,
-    prepare_folders,
-    wait_for_signal,
+    start_process,
 )
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import TransientError
-from medr1_pacs.logs import configure_logs
+from medr1_pacs.processes import HUNG_S, ProcessKind, ProcessName, module_command, stop_on_signal
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.pseudonyms import load_site_key
-from medr1_pacs.records import AssociationRecord
-from medr1_pacs.routing import load_synonyms
-from medr1_pacs.settings import is_loopback, load_settings
+from medr1_pacs.records.received import AssociationRecord
+from medr1_pacs.settings import is_loopback
+from medr1_pacs.steps.indexing import Indexer
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_LIMIT_S = 60.0
-"""A worker without a heartbeat for so long is hung."""
+_COMMANDS: dict[ProcessKind, tuple[str, ...]] = {
+    ProcessKind.LISTEN: ("listen",),
+    ProcessKind.SWEEP: ("sweep",),
+    ProcessKind.RENDER: ("worker", "render"),
+    ProcessKind.ANSWER: ("worker", "answer"),
+    ProcessKind.WEB: ("web",),
+}
 
 
 class WorkerKind(StrEnum):
-    RENDER = "render"
-    ANSWER = "answer"
+    RENDER = ProcessKind.RENDER.value
+    ANSWER = ProcessKind.ANSWER.value
 
 
 def up() -> None:
     """Run everything: listener, sweep, both workers and the web pages."""
     from medr1_pacs.supervisor import Supervisor
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
+    settings = start_process()
     check_dicom_host(settings)
     check_packages()
     load_questions(settings)
@@ -74,11 +78,7 @@ def up() -> None:
             "MEDR1_ALLOWED_PEERS=AE_TITLE@ADDRESS."
         )
     commands = {
-        "listen": ["listen"],
-        "sweep": ["sweep"],
-        "worker render": ["worker", "render"],
-        "worker answer": ["worker", "answer"],
-        "web": ["web"],
+        " ".join(words): module_command("medr1_pacs", *words) for words in _COMMANDS.values()
     }
     supervisor = Supervisor(commands, lambda pids: _find_hung(research, pids))
     with lock:
@@ -86,27 +86,24 @@ def up() -> None:
 
 
 def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
-    from workers.bench import is_named
-
     try:
         with database.read() as session:
             workers = list_workers(session)
     except TransientError:
         return []
-    limit = datetime.now(UTC) - timedelta(seconds=HEARTBEAT_LIMIT_S)
-    stale = [row["name"] for row in workers if row["heartbeat_at"] < limit]
-    return [pid for pid in pids if any(is_named(name, pid) for name in stale)]
+    limit = datetime.now(UTC) - timedelta(seconds=HUNG_S)
+    silent = [ProcessName.parse(worker.name) for worker in workers if worker.heartbeat_at < limit]
+    running = {name.pid for name in silent if name.is_running}
+    return [pid for pid in pids if pid in running]
 
 
 def listen() -> None:
     """Receive instances by C-STORE."""
+    from medr1_pacs.listener.admission import parse_allowed_peers
     from medr1_pacs.listener.associations import AssociationLog
-    from medr1_pacs.listener.policy import parse_allowed_peers
     from medr1_pacs.listener.server import Listener
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
+    settings = start_process()
     check_dicom_host(settings)
     research = Database(settings.database_url)  # unchecked: it may be away
 
@@ -125,37 +122,31 @@ def listen() -> None:
         association_idle_s=settings.association_idle_s,
     )
     with listener:
-        wait_for_signal()
+        stop_on_signal().wait()
 
 
 def sweep() -> None:
     """Run the clock: index, complete, plan, ring."""
-    from medr1_pacs.steps.planning import AskingPolicy
     from workers.app import make_app
     from workers.run import run_sweep
-    from workers.sweep import SweepRules
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
-    research = open_research(settings)
-    vault = open_checked(settings.vault_url, Branch.VAULT)
+    settings = start_process()
     registry = load_checkpoints(settings)
-    rules = SweepRules(
-        asking=AskingPolicy(
-            bank=load_questions(settings),
-            synonyms=load_synonyms(*([settings.routing] if settings.routing else [])),
-            resolve_checkpoint=registry.resolve,
-            is_demo=registry.is_demo,
-            think=settings.think,
-        ),
-        projects=load_project_rules(settings.projects),
-        registry=registry,
+    indexer = Indexer(
+        store=open_store(settings),
+        database=open_research(settings),
+        vault=open_checked(settings.vault_url, Branch.VAULT),
         site_key=load_site_key(settings.site_key_path),
+        rules=load_project_rules(settings.projects),
+    )
+    run_sweep(
+        make_app(settings.broker_url, settings.data_dir),
+        indexer,
+        open_pictures(settings),
+        load_questionnaire(settings, registry),
+        registry.names,
         study_quiet_s=settings.study_quiet_s,
     )
-    celery = make_app(settings.broker_url, settings.data_dir)
-    run_sweep(celery, research, vault, open_store(settings), rules)
 
 
 def worker(
@@ -168,14 +159,12 @@ def worker(
     from workers.app import make_app
     from workers.run import run_answer_worker, run_render_worker
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
+    settings = start_process()
     research = open_research(settings)
-    store, celery = open_store(settings), make_app(settings.broker_url, settings.data_dir)
+    pictures, celery = open_pictures(settings), make_app(settings.broker_url, settings.data_dir)
     if kind is WorkerKind.RENDER:
         with open_decoder(settings) as decoder:
-            run_render_worker(celery, research, store, decoder)
+            run_render_worker(celery, research, open_store(settings), pictures, decoder)
         return
     check_packages()
     registry = load_checkpoints(settings)
@@ -183,7 +172,7 @@ def worker(
     for name in names:
         registry.get(name)
     run_answer_worker(
-        celery, research, store, registry, checkpoints=names, batch_size=settings.batch_size
+        celery, research, pictures, registry, checkpoints=names, batch_size=settings.batch_size
     )
 
 
@@ -192,10 +181,9 @@ def web() -> None:
     from medr1_pacs.web.app import make_app
     from medr1_pacs.web.server import serve
 
-    configure_logs()
-    settings = load_settings()
-    prepare_folders(settings)
+    settings = start_process()
     research = open_research(settings)
     if not is_loopback(settings.web_host):
         logger.warning("the pages have no sign-in yet: whoever reaches the port sees everything")
-    serve(make_app(research, open_store(settings)), settings.web_host, settings.web_port)
+    app = make_app(research, open_store(settings), open_pictures(settings))
+    serve(app, settings.web_host, settings.web_port)

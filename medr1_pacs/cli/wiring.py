@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import fcntl
-import signal
-import threading
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from medr1_pacs.asking import Questionnaire
+from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.logs import configure_logs
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
-from medr1_pacs.settings import Settings, is_loopback
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.routing import load_synonyms
+from medr1_pacs.settings import Settings, is_loopback, load_settings
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
 
-if TYPE_CHECKING:
-    from workers.checkpoints import CheckpointRegistry
+
+def start_process() -> Settings:
+    """Begin a long-running process: its logs, its settings, its folders."""
+    configure_logs()
+    settings = load_settings()
+    prepare_folders(settings)
+    return settings
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -54,8 +62,6 @@ def lock_data_dir(settings: Settings) -> IO[str]:
 
 def check_packages() -> None:
     """Say what an answer worker lacks, before it takes work that it cannot do."""
-    from workers.checkpoints import find_missing_packages
-
     if missing := find_missing_packages():
         raise SettingInvalid(
             f"{', '.join(missing)} not installed: an answer worker needs "
@@ -100,6 +106,10 @@ def open_store(settings: Settings) -> InstanceStore:
     )
 
 
+def open_pictures(settings: Settings) -> PictureStore:
+    return PictureStore(settings.storage_path)
+
+
 def open_decoder(settings: Settings) -> DecoderPool:
     return DecoderPool(
         memory_bytes=settings.decode_memory_mb << 20, timeout_s=settings.decode_timeout_s
@@ -112,13 +122,14 @@ def load_questions(settings: Settings) -> QuestionBank:
 
 
 def load_checkpoints(settings: Settings) -> CheckpointRegistry:
-    from workers.checkpoints import load_registry
-
     return load_registry(settings.checkpoints, settings.weights_path)
 
 
-def wait_for_signal() -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+def load_questionnaire(settings: Settings, registry: CheckpointRegistry) -> Questionnaire:
+    return Questionnaire(
+        bank=load_questions(settings),
+        synonyms=load_synonyms(*([settings.routing] if settings.routing else [])),
+        resolve_checkpoint=registry.resolve,
+        is_demo=registry.is_demo,
+        think=settings.think,
+    )

@@ -1,4 +1,4 @@
-"""Answers as they leave the database: one flat mapping each, with everything that made them."""
+"""Answers as they leave the database, with everything that made them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from medr1_pacs.db.tables import (
     StudyVersion,
 )
 from medr1_pacs.errors import AnswerNotFound
+from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.planned import Decoding
 
 
 def iterate_answers(
@@ -31,7 +33,7 @@ def iterate_answers(
     study_instance_uid: str | None = None,
     answer_id: int | None = None,
     newest_first: bool = False,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[StoredAnswer]:
     """Yield answers in the order they were given, or the latest first; streaming."""
     statement = _wide()
     if study_instance_uid is not None:
@@ -41,10 +43,10 @@ def iterate_answers(
     order = Answer.id.desc() if newest_first else Answer.id
     rows = session.execute(statement.order_by(order).execution_options(yield_per=500))
     for row in rows:
-        yield _flat(row)
+        yield _stored(row)
 
 
-def get_answer(session: Session, answer_id: int) -> dict[str, Any]:
+def get_answer(session: Session, answer_id: int) -> StoredAnswer:
     """Return one answer.
 
     Raises
@@ -98,53 +100,53 @@ def _wide() -> Any:
     )  # fmt: skip
 
 
-def _flat(row: Any) -> dict[str, Any]:
+def _stored(row: Any) -> StoredAnswer:
     answer, generation, prompt = row.Answer, row.Generation, row.Prompt
-    checkpoint, rendering = row.Checkpoint, row.Rendering
-    return {
-        "answer_id": answer.id,
-        "kind": prompt.kind.value,
-        "run": generation.run,
-        "is_demo": checkpoint.is_demo,
-        "is_current": row.study_version == row.Study.version,
-        "study_version": row.study_version,
-        "study_instance_uid": row.Study.study_instance_uid,
-        "series_instance_uid": row.Series.series_instance_uid,
-        "sop_instance_uid": row.Instance.sop_instance_uid,
-        "frame_number": rendering.frame_number,
-        "modality": row.Series.route_modality,
-        "coverage": prompt.coverage.value,
-        "window_center": rendering.window_center,
-        "window_width": rendering.window_width,
-        "window_source": rendering.window_source,
-        "png_sha256": rendering.png_sha256,
-        "question_id": row.Question.question_id,
-        "question_version": row.Question.version,
-        "question_sha256": row.Question.question_sha256,
-        "task": row.Question.task,
-        "options": prompt.options,
-        "option_order": prompt.option_order,
-        "prompt_text": prompt.prompt_text,
-        "chat_text": generation.chat_text,
-        "requested_checkpoint": prompt.requested_checkpoint,
-        "checkpoint": checkpoint.name,
-        "checkpoint_revision": checkpoint.revision,
-        "checkpoint_sha256": checkpoint.sha256,
-        "engine": generation.engine,
-        "versions": generation.versions,
-        "dtype": generation.dtype,
-        "attention": generation.attention,
-        "decoding": prompt.decoding,
-        "raw_output": generation.raw_output,
-        "finish_reason": generation.finish_reason,
-        "prompt_tokens": generation.prompt_tokens,
-        "completion_tokens": generation.completion_tokens,
-        "reasoning": answer.reasoning,
-        "choice": answer.choice,
-        "choice_text": answer.choice_text,
-        "parse_status": answer.parse_status.value,
-        "truth": row.truth,
-        "is_correct": None if row.truth is None else answer.choice_text == row.truth,
-        "seconds": generation.seconds,
-        "answered_at": answer.answered_at.isoformat(),
-    }
+    checkpoint, rendering, question = row.Checkpoint, row.Rendering, row.Question
+    return StoredAnswer(
+        answer_id=answer.id,
+        kind=prompt.kind,
+        run=generation.run,
+        is_demo=checkpoint.is_demo,
+        is_current=row.study_version == row.Study.version,
+        study_version=row.study_version,
+        study_instance_uid=row.Study.study_instance_uid,
+        series_instance_uid=row.Series.series_instance_uid,
+        sop_instance_uid=row.Instance.sop_instance_uid,
+        frame_number=rendering.frame_number,
+        modality=row.Series.route_modality,
+        coverage=prompt.coverage,
+        window_center=rendering.window_center,
+        window_width=rendering.window_width,
+        window_source=rendering.window_source,
+        png_sha256=rendering.png_sha256,
+        question_id=question.question_id,
+        question_version=question.version,
+        question_sha256=question.question_sha256,
+        task=question.task,
+        options=tuple(prompt.options),
+        option_order=tuple(prompt.option_order),
+        prompt_text=prompt.prompt_text,
+        chat_text=generation.chat_text,
+        requested_checkpoint=prompt.requested_checkpoint,
+        checkpoint=checkpoint.name,
+        checkpoint_revision=checkpoint.revision,
+        checkpoint_sha256=checkpoint.sha256,
+        engine=generation.engine,
+        versions=generation.versions,
+        dtype=generation.dtype,
+        attention=generation.attention,
+        decoding=Decoding.from_json(prompt.decoding),
+        raw_output=generation.raw_output,
+        finish_reason=generation.finish_reason,
+        prompt_tokens=generation.prompt_tokens,
+        completion_tokens=generation.completion_tokens,
+        reasoning=answer.reasoning,
+        choice=answer.choice,
+        choice_text=answer.choice_text,
+        parse_status=answer.parse_status,
+        truth=row.truth,
+        is_correct=None if row.truth is None else answer.choice_text == row.truth,
+        seconds=generation.seconds,
+        answered_at=answer.answered_at,
+    )

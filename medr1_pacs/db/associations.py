@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.completion import OpenAssociation
 from medr1_pacs.db.tables import Association, Instance, Series
-from medr1_pacs.records import AssociationRecord
+from medr1_pacs.records.received import AssociationRecord
 
 
 def record_associations(

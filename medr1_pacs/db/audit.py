@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import AuditEvent
-from medr1_pacs.records import JsonObject
+from medr1_pacs.records.words import JsonObject
 
 SERVICE = "service"
 """The actor of what happens by itself."""

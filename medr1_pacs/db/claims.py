@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,8 @@ from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import Generation, Rendering
-from medr1_pacs.records import Claim
+from medr1_pacs.records.words import GenerationState, RenderingState
+from medr1_pacs.records.work import Claim
 
 CLAIM_S = 20.0
 """How long a claim holds without renewal."""
@@ -27,8 +29,7 @@ RENEW_S = 5.0
 """How often its owner renews it."""
 ATTEMPTS_MAX = 3
 
-WorkTable = type[Rendering] | type[Generation]
-OnFailed = Callable[[Session, Sequence[int]], None]
+_UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}
 
 
 def database_now(session: Session) -> datetime:
@@ -40,149 +41,163 @@ def database_now(session: Session) -> datetime:
     return now
 
 
-def claim_rows(
-    session: Session,
-    table: WorkTable,
-    eligible: Sequence[ColumnElement[bool]],
-    *,
-    owner: str,
-    limit: int,
-) -> Claim | None:
-    """Claim up to `limit` rows that are due, oldest first; a suspect one alone.
+@dataclass(frozen=True, slots=True)
+class WorkQueue:
+    """The claimable rows of one table. Nobody outside of `db` sees the table.
 
-    `eligible` says which rows count as waiting. Concurrent claimants never get the same row.
+    Every method runs in the session of its caller, and touches only rows that carry the token it
+    is given: a claim that was lost changes nothing.
     """
-    now = database_now(session)
-    statement = (
-        select(table.id, table.is_suspect)
-        .where(table.claim_token.is_(None), table.due_at <= now, *eligible)
-        .order_by(table.due_at, table.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=table)
-    )
-    found = session.execute(statement).all()
-    if not found:
-        return None
-    claimable = found[:1] if found[0].is_suspect else [row for row in found if not row.is_suspect]
-    ids = [row.id for row in claimable]
-    token = secrets.token_hex(16)
-    session.execute(
-        update(table)
-        .where(table.id.in_(ids))
-        .values(
-            claimed_by=owner,
-            claim_token=token,
-            claimed_until=now + timedelta(seconds=CLAIM_S),
-            is_claimed_alone=len(ids) == 1,
-        )
-    )
-    return Claim(token, tuple(ids))
 
+    table: type[Rendering] | type[Generation]
+    waiting_state: RenderingState | GenerationState
+    """The state of a row that waits for its result, claimed or not."""
+    fail: Callable[[Session, Sequence[int]], None]
+    """Lets rows rest as failed, with the error they carry."""
 
-def renew_claim(session: Session, table: WorkTable, token: str) -> bool:
-    """Push the end of a claim back; False when no row holds the token any more."""
-    until = database_now(session) + timedelta(seconds=CLAIM_S)
-    result: Any = session.execute(
-        update(table).where(table.claim_token == token).values(claimed_until=until)
-    )
-    return bool(result.rowcount)
+    def claim(
+        self, session: Session, *also: ColumnElement[bool], owner: str, limit: int
+    ) -> Claim | None:
+        """Claim up to `limit` rows that wait and are due, oldest first; a suspect one alone.
 
-
-def release_claim(
-    session: Session, table: WorkTable, token: str, *, wait_s: float = 0.0, error: str | None = None
-) -> None:
-    """Give rows back unharmed: no attempt is counted, and nobody suspects them."""
-    due_at = database_now(session) + timedelta(seconds=wait_s)
-    session.execute(
-        update(table)
-        .where(table.claim_token == token)
-        .values(**_UNCLAIMED, due_at=due_at, error=error)
-    )
-
-
-def release_row(session: Session, table: WorkTable, claim: Claim, row_id: int) -> None:
-    """Give one row of a claim back unharmed."""
-    session.execute(
-        update(table)
-        .where(table.id == row_id, table.claim_token == claim.token)
-        .values(**_UNCLAIMED, due_at=database_now(session))
-    )
-
-
-def claim_alone_next(session: Session, table: WorkTable, claim: Claim, error: str) -> None:
-    """Give rows back of which one raised an error, each to be claimed alone next time."""
-    session.execute(
-        update(table)
-        .where(table.claim_token == claim.token)
-        .values(**_UNCLAIMED, is_suspect=True, due_at=database_now(session), error=error)
-    )
-
-
-def has_expired_claims(session: Session) -> bool:
-    """Whether a claim ended without a result; a cheap look before the write lock is taken."""
-    now = database_now(session)
-    return any(
-        session.scalar(
-            select(exists().where(table.claim_token.is_not(None), table.claimed_until < now))
-        )
-        for table in (Rendering, Generation)
-    )
-
-
-def expire_claims(
-    session: Session,
-    table: WorkTable,
-    fail: OnFailed,
-    *,
-    dead_owners: Sequence[str] = (),
-) -> int:
-    """Take back the rows whose claim ended without a result, or whose owner is known to be dead."""
-    now = database_now(session)
-    lost = session.execute(
-        select(table.id, table.is_claimed_alone, table.attempts)
-        .where(
-            table.claim_token.is_not(None),
-            or_(table.claimed_until < now, table.claimed_by.in_(dead_owners)),
-        )
-        .with_for_update(skip_locked=True, of=table)
-    ).all()
-    for row in lost:
-        attempts = row.attempts + bool(row.is_claimed_alone)
+        `also` narrows the rows down. Concurrent claimants never get the same row.
+        """
+        table, now = self.table, database_now(session)
+        found = session.execute(
+            select(table.id, table.is_suspect)
+            .where(*self.due(now), *also)
+            .order_by(table.due_at, table.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True, of=table)
+        ).all()
+        if not found:
+            return None
+        claimable = found[:1] if found[0].is_suspect else [row for row in found if not row[1]]
+        ids = [row.id for row in claimable]
+        token = secrets.token_hex(16)
         session.execute(
             update(table)
-            .where(table.id == row.id)
+            .where(table.id.in_(ids))
             .values(
-                **_UNCLAIMED,
-                is_suspect=True,
-                attempts=attempts,
-                due_at=now + _wait(attempts),
-                error="its worker was lost while working on it",
+                claimed_by=owner,
+                claim_token=token,
+                claimed_until=now + timedelta(seconds=CLAIM_S),
+                is_claimed_alone=len(ids) == 1,
             )
         )
-    worn_out = [row.id for row in lost if row.attempts + bool(row.is_claimed_alone) >= ATTEMPTS_MAX]
-    if worn_out:
-        fail(session, worn_out)
-    return len(lost)
+        return Claim(token, tuple(ids))
 
+    def due(self, now: datetime) -> tuple[ColumnElement[bool], ...]:
+        """Say which rows could be claimed now."""
+        table = self.table
+        return (
+            table.state == self.waiting_state,
+            table.claim_token.is_(None),
+            table.due_at <= now,
+        )
 
-def record_attempt(
-    session: Session, table: WorkTable, token: str, row_id: int, error: str, fail: OnFailed
-) -> None:
-    """Note that working on a row raised an error; after three attempts the row rests as failed."""
-    row: Any = session.get(table, row_id, with_for_update=True)
-    if row is None or row.claim_token != token:
-        return  # somebody else has it by now
-    row.attempts += 1
-    row.error = error
-    row.due_at = database_now(session) + _wait(row.attempts)
-    row.claimed_by = row.claim_token = row.claimed_until = None
-    session.flush()
-    if row.attempts >= ATTEMPTS_MAX:
-        fail(session, [row_id])
+    def renew(self, session: Session, claim: Claim) -> bool:
+        """Push the end of a claim back; False when no row holds it any more."""
+        until = database_now(session) + timedelta(seconds=CLAIM_S)
+        return self._update_claimed(session, claim, claimed_until=until)
+
+    def finish(self, session: Session, claim: Claim, row_id: int, **values: Any) -> bool:
+        """Write the result of one row and end its claim; False when the claim was lost."""
+        rows = (self.table.id == row_id, self.table.state == self.waiting_state)
+        return self._update_claimed(session, claim, *rows, **values, error=None, **_UNCLAIMED)
+
+    def give_back(
+        self, session: Session, claim: Claim, *, wait_s: float = 0.0, error: str | None = None
+    ) -> None:
+        """Give rows back unharmed: no attempt is counted, and nobody suspects them."""
+        due_at = database_now(session) + timedelta(seconds=wait_s)
+        self._update_claimed(session, claim, due_at=due_at, error=error, **_UNCLAIMED)
+
+    def give_back_one(self, session: Session, claim: Claim, row_id: int) -> None:
+        """Give one row of a claim back unharmed."""
+        row = self.table.id == row_id
+        self._update_claimed(session, claim, row, due_at=database_now(session), **_UNCLAIMED)
+
+    def give_back_suspect(self, session: Session, claim: Claim, error: str) -> None:
+        """Give rows back of which one raised an error, each to be claimed alone next time."""
+        now = database_now(session)
+        self._update_claimed(session, claim, is_suspect=True, due_at=now, error=error, **_UNCLAIMED)
+
+    def record_attempt(self, session: Session, claim: Claim, row_id: int, error: str) -> None:
+        """Note that working on a row raised an error; after three the row rests as failed."""
+        row = self._lock_claimed(session, claim, row_id)
+        if row is None:
+            return
+        self._unclaim(row, error)
+        row.due_at = database_now(session) + _wait(row.attempts)
+        session.flush()
+        if row.attempts >= ATTEMPTS_MAX:
+            self.fail(session, [row_id])
+
+    def give_up(self, session: Session, claim: Claim, row_id: int, error: str) -> None:
+        """Let a row rest as failed at once: working on it again would fail in the same way."""
+        row = self._lock_claimed(session, claim, row_id)
+        if row is None:
+            return
+        self._unclaim(row, error)
+        session.flush()
+        self.fail(session, [row_id])
+
+    def has_expired(self, session: Session) -> bool:
+        """Whether a claim ended without a result; a cheap look before the write lock is taken."""
+        claimed, now = self.table.claim_token.is_not(None), database_now(session)
+        return bool(session.scalar(select(exists().where(claimed, self.table.claimed_until < now))))
+
+    def expire(self, session: Session, *, dead_owners: Sequence[str] = ()) -> int:
+        """Take back the rows whose claim ended without a result, or whose owner is known dead."""
+        table, now = self.table, database_now(session)
+        lost = session.execute(
+            select(table.id, table.is_claimed_alone, table.attempts)
+            .where(
+                table.claim_token.is_not(None),
+                or_(table.claimed_until < now, table.claimed_by.in_(dead_owners)),
+            )
+            .with_for_update(skip_locked=True, of=table)
+        ).all()
+        worn_out = []
+        for row in lost:
+            attempts = row.attempts + bool(row.is_claimed_alone)
+            session.execute(
+                update(table)
+                .where(table.id == row.id)
+                .values(
+                    **_UNCLAIMED,
+                    is_suspect=True,
+                    attempts=attempts,
+                    due_at=now + _wait(attempts),
+                    error="its worker was lost while working on it",
+                )
+            )
+            if attempts >= ATTEMPTS_MAX:
+                worn_out.append(row.id)
+        if worn_out:
+            self.fail(session, worn_out)
+        return len(lost)
+
+    def _update_claimed(
+        self, session: Session, claim: Claim, *rows: ColumnElement[bool], **values: Any
+    ) -> bool:
+        result: Any = session.execute(
+            update(self.table).where(self.table.claim_token == claim.token, *rows).values(**values)
+        )
+        return bool(result.rowcount)
+
+    def _lock_claimed(self, session: Session, claim: Claim, row_id: int) -> Any:
+        """Return the locked row; None when somebody else has it by now."""
+        row: Any = session.get(self.table, row_id, with_for_update=True)
+        return row if row is not None and row.claim_token == claim.token else None
+
+    @staticmethod
+    def _unclaim(row: Any, error: str) -> None:
+        row.attempts += 1
+        row.error = error
+        row.claimed_by = row.claim_token = row.claimed_until = None
 
 
 def _wait(attempts: int) -> timedelta:
     return timedelta(seconds=2.0**attempts if attempts else 0.0)
-
-
-_UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,17 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.tables import (
-    Instance,
-    Patient,
-    Project,
-    ProjectStudy,
-    QuarantinedInstance,
-    Series,
-    Study,
-)
+from medr1_pacs.db.projects import add_to_projects
+from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.studies import reopen
+from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.records import IndexedInstance, RejectedInstance, StudyState
+from medr1_pacs.records.received import IndexedInstance, RejectedInstance
+from medr1_pacs.records.words import StudyState
 
 
 class Recorded(StrEnum):
@@ -51,7 +48,7 @@ def record_instance(
         return Recorded.DUPLICATE
     study = _study(session, item, rules, now)
     series = _series(session, study, item)
-    _reopen(session, study, "an instance arrived after the study was complete")
+    reopen(session, study, "an instance arrived after the study was complete")
     study.last_received_at = max(study.last_received_at, item.received_at)
     _supersede(session, item.sop_instance_uid, study, now)
     if same is not None:
@@ -88,27 +85,13 @@ def record_instance(
 
 def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> None:
     """Make the row of an instance in quarantine; a second time changes nothing."""
-    known = session.scalar(
-        select(QuarantinedInstance.id).where(QuarantinedInstance.stored_name == item.stored_name)
-    )
-    if known is not None:
-        return
-    row = QuarantinedInstance(
-        stored_name=item.stored_name,
-        sop_instance_uid=item.sop_instance_uid,
-        sop_class_uid=item.sop_class_uid,
-        transfer_syntax_uid=item.transfer_syntax_uid,
-        sha256=item.sha256,
-        calling_ae_title=item.calling_ae_title,
-        called_ae_title=item.called_ae_title,
-        reason=item.reason,
-        detail=item.detail,
-        received_at=item.received_at,
-        quarantined_at=now,
-    )
-    session.add(row)
-    session.flush()
-    add_event(session, "instance.quarantined", "quarantined_instance", row.id, reason=item.reason)
+    values = asdict(item)
+    key = {"stored_name": values.pop("stored_name")}
+    row, is_new = find_or_add(session, QuarantinedInstance, key, **values, quarantined_at=now)
+    if is_new:
+        add_event(
+            session, "instance.quarantined", "quarantined_instance", row.id, reason=item.reason
+        )
 
 
 def has_row(session: Session, stored_name: str) -> bool:
@@ -122,94 +105,43 @@ def has_row(session: Session, stored_name: str) -> bool:
 def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime) -> Study:
     study = session.scalar(select(Study).where(Study.study_instance_uid == item.study_instance_uid))
     if study is None:
-        study = Study(
-            study_instance_uid=item.study_instance_uid,
-            patient_id=_patient(session, item, now).id,
-            state=StudyState.RECEIVING,
-            version=1,
-            age_years=item.age_years,
-            study_date=item.study_date,
-            created_at=now,
-            last_received_at=item.received_at,
-        )
-        session.add(study)
-        session.flush()
-        add_event(session, "study.created", "study", study.id, new={"state": study.state})
+        study = _add_study(session, item, now)
     # Every instance may bring a project: two senders of one study may serve two projects.
-    _add_to_projects(session, study, item, rules, now)
+    add_to_projects(session, study, item, rules, now)
     return study
 
 
-def _patient(session: Session, item: IndexedInstance, now: datetime) -> Patient:
-    key = item.identity.patient_key
-    patient = session.scalar(select(Patient).where(Patient.patient_key == key))
-    if patient is None:
-        patient = Patient(patient_key=key, sex=item.sex, created_at=now)
-        session.add(patient)
-        session.flush()
-    return patient
-
-
-def _add_to_projects(
-    session: Session, study: Study, item: IndexedInstance, rules: ProjectRules, now: datetime
-) -> None:
-    arrival = {
-        "called_ae_title": item.called_ae_title,
-        "calling_ae_title": item.calling_ae_title,
-        "modality": str(item.attributes.get("Modality", "")),
-    }
-    declared = {project.name: project for project in rules.projects}
-    for name, rule in rules.match(arrival).items():
-        project = session.scalar(select(Project).where(Project.name == name))
-        if project is None:
-            project = Project(
-                name=name,
-                title=declared[name].title,
-                approval_number=declared[name].approval_number,
-                purpose=declared[name].purpose,
-                created_at=now,
-            )
-            session.add(project)
-            session.flush()
-        known = session.scalar(
-            select(ProjectStudy.id).where(
-                ProjectStudy.project_id == project.id, ProjectStudy.study_id == study.id
-            )
-        )
-        if known is None:
-            session.add(
-                ProjectStudy(project_id=project.id, study_id=study.id, rule=rule, added_at=now)
-            )
-            session.flush()
-            add_event(
-                session,
-                "study.project_added",
-                "study",
-                study.id,
-                new={"project": name},
-                reason=rule,
-            )
+def _add_study(session: Session, item: IndexedInstance, now: datetime) -> Study:
+    key = {"patient_key": item.identity.patient_key}
+    patient, _ = find_or_add(session, Patient, key, sex=item.sex, created_at=now)
+    study = Study(
+        study_instance_uid=item.study_instance_uid,
+        patient_id=patient.id,
+        state=StudyState.RECEIVING,
+        version=1,
+        age_years=item.age_years,
+        study_date=item.study_date,
+        created_at=now,
+        last_received_at=item.received_at,
+    )
+    session.add(study)
+    session.flush()
+    add_event(session, "study.created", "study", study.id, new={"state": study.state})
+    return study
 
 
 def _series(session: Session, study: Study, item: IndexedInstance) -> Series:
-    series = session.scalar(
-        select(Series).where(
-            Series.study_id == study.id, Series.series_instance_uid == item.series_instance_uid
-        )
+    attributes = item.attributes
+    series, _ = find_or_add(
+        session,
+        Series,
+        {"study_id": study.id, "series_instance_uid": item.series_instance_uid},
+        modality=_text(attributes.get("Modality"), 16),
+        manufacturer=_text(attributes.get("Manufacturer"), 64),
+        manufacturer_model_name=_text(attributes.get("ManufacturerModelName"), 64),
+        kvp=_number(attributes.get("KVP")),
+        slice_thickness_mm=_number(attributes.get("SliceThickness")),
     )
-    if series is None:
-        attributes = item.attributes
-        series = Series(
-            study_id=study.id,
-            series_instance_uid=item.series_instance_uid,
-            modality=_text(attributes.get("Modality"), 16),
-            manufacturer=_text(attributes.get("Manufacturer"), 64),
-            manufacturer_model_name=_text(attributes.get("ManufacturerModelName"), 64),
-            kvp=_number(attributes.get("KVP")),
-            slice_thickness_mm=_number(attributes.get("SliceThickness")),
-        )
-        session.add(series)
-        session.flush()
     return series
 
 
@@ -223,7 +155,7 @@ def _supersede(session: Session, sop_instance_uid: str, study: Study, now: datet
     for instance in current:
         instance.superseded_at = now
         if (other := instance.series.study).id != study.id:
-            _reopen(session, other, "an instance of it was sent again as part of another study")
+            reopen(session, other, "an instance of it was sent again as part of another study")
     session.flush()
 
 
@@ -237,24 +169,6 @@ def _make_current_again(session: Session, instance: Instance, study: Study) -> N
         "instance",
         instance.id,
         new={"sha256": instance.sha256, "study_version": study.version},
-    )
-
-
-def _reopen(session: Session, study: Study, reason: str) -> None:
-    if study.state is StudyState.RECEIVING:
-        return
-    old = {"state": study.state, "version": study.version}
-    study.version += 1
-    study.state = StudyState.RECEIVING
-    study.state_reason = reason
-    add_event(
-        session,
-        "study.reopened",
-        "study",
-        study.id,
-        old=old,
-        new={"state": study.state, "version": study.version},
-        reason=study.state_reason,
     )
 
 

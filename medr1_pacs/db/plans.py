@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.studies import set_state
+from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -24,22 +26,99 @@ from medr1_pacs.db.tables import (
     Study,
     StudyVersion,
 )
-from medr1_pacs.records import (
-    GenerationState,
+from medr1_pacs.records.planned import (
+    AskedPrompt,
+    InstanceFacts,
     PlannedPrompt,
     PlannedQuestion,
-    PromptKind,
     QuestionIdentity,
-    RenderingState,
     Route,
+    SeriesFacts,
     StudyFacts,
     StudyPlan,
-    StudyState,
+    WindowRequest,
 )
+from medr1_pacs.records.words import GenerationState, PromptKind, RenderingState, StudyState
+
+
+def find_due_plan(session: Session) -> StudyFacts | None:
+    """Return the oldest complete study that has no plan yet: its current instances, and what
+    earlier versions of it asked."""
+    study = session.scalar(
+        select(Study).where(Study.state == StudyState.COMPLETE).order_by(Study.id).limit(1)
+    )
+    if study is None:
+        return None
+    version = session.execute(
+        select(StudyVersion).where(
+            StudyVersion.study_id == study.id, StudyVersion.version == study.version
+        )
+    ).scalar_one()
+    return StudyFacts(
+        study_id=study.id,
+        study_version_id=version.id,
+        study_instance_uid=study.study_instance_uid,
+        version=study.version,
+        series=_current_series(session, study),
+        asked=_asked_prompts(session, study),
+    )
+
+
+def _current_series(session: Session, study: Study) -> tuple[SeriesFacts, ...]:
+    rows = session.execute(
+        select(Instance, Series.series_instance_uid)
+        .join(Series)
+        .where(Series.study_id == study.id, Instance.superseded_at.is_(None))
+        .order_by(Series.id, Instance.id)
+    )
+    instances: dict[tuple[int, str], list[InstanceFacts]] = {}
+    for instance, series_instance_uid in rows:
+        instances.setdefault((instance.series_id, series_instance_uid), []).append(
+            InstanceFacts(
+                instance_id=instance.id,
+                sop_instance_uid=instance.sop_instance_uid,
+                number_of_frames=instance.number_of_frames,
+                attributes=instance.attributes,
+            )
+        )
+    return tuple(
+        SeriesFacts(series_id, uid, tuple(facts)) for (series_id, uid), facts in instances.items()
+    )
+
+
+def _asked_prompts(session: Session, study: Study) -> tuple[AskedPrompt, ...]:
+    rows = session.execute(
+        select(Prompt.checkpoint, Question, Rendering)
+        .join(Question, Prompt.question_id == Question.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == study.id, Prompt.kind == PromptKind.PROTOCOL)
+        .order_by(Prompt.id)
+    )
+    return tuple(
+        AskedPrompt(
+            question=QuestionIdentity(
+                question_id=row.Question.question_id,
+                version=row.Question.version,
+                question_sha256=row.Question.question_sha256,
+                modality=row.Question.modality,
+                task=row.Question.task,
+                role=row.Question.role,
+                definition=row.Question.definition,
+            ),
+            rendering_id=row.Rendering.id,
+            instance_id=row.Rendering.instance_id,
+            frame_number=row.Rendering.frame_number,
+            preset_name=WindowRequest.from_json(row.Rendering.window_request).preset_name,
+            checkpoint=row.checkpoint,
+        )
+        for row in rows
+    )
 
 
 def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datetime) -> None:
-    """Write a plan; what an earlier version already asked is selected again, not asked again."""
+    """Write a plan; what an earlier version asked is selected again, not asked again."""
     version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
     row = session.get_one(Study, study.study_id, with_for_update=True)
     if version.planned_at is not None or row.version != study.version:
@@ -49,38 +128,8 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     for planned in plan.questions:
         _record_question(session, study, planned, now)
     version.planned_at = now
-    asks = any(planned.prompts for planned in plan.questions)
-    state = StudyState.ASKED if asks else StudyState.NOTHING_TO_ASK
+    state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
-
-
-def ask_again_without(session: Session, checkpoint: str) -> int:
-    """Withdraw prompts that wait for a checkpoint which stands in no longer; plan their studies
-    again, as a new version. What was answered stays. Returns how many studies that were."""
-    waiting = session.execute(
-        select(Generation.id, Prompt.id, Series.study_id)
-        .join(Prompt, Generation.prompt_id == Prompt.id)
-        .join(Rendering, Prompt.rendering_id == Rendering.id)
-        .join(Instance, Rendering.instance_id == Instance.id)
-        .join(Series, Instance.series_id == Series.id)
-        .where(Generation.state == GenerationState.WAITING, Prompt.checkpoint == checkpoint)
-    ).all()
-    session.execute(delete(Generation).where(Generation.id.in_([row[0] for row in waiting])))
-    session.execute(delete(Prompt).where(Prompt.id.in_([row[1] for row in waiting])))
-    again = [session.get_one(Study, study_id) for study_id in sorted({row[2] for row in waiting})]
-    for study in again:
-        add_event(
-            session,
-            "study.prompts_withdrawn",
-            "study",
-            study.id,
-            new={"checkpoint": checkpoint},
-            reason=f"the checkpoint {checkpoint} stands in no longer",
-        )
-        if study.state is StudyState.ASKED:
-            study.version += 1
-            set_state(session, study, StudyState.RECEIVING, "asked again with other checkpoints")
-    return len(again)
 
 
 def _record_route(session: Session, series_id: int, route: Route) -> None:
@@ -94,30 +143,22 @@ def _record_route(session: Session, series_id: int, route: Route) -> None:
 def _record_question(
     session: Session, study: StudyFacts, planned: PlannedQuestion, now: datetime
 ) -> None:
+    chosen: set[tuple[int, int | None]] = {
+        (_question_row(session, kept.question, now).id, kept.rendering_id) for kept in planned.kept
+    }
     question = _question_row(session, planned.question, now)
-    chosen: set[int] = set()
     for prompt in planned.prompts:
         rendering = _rendering_row(session, prompt, now)
-        if rendering.id not in chosen:
-            chosen.add(rendering.id)
-            session.add(
-                Selection(
-                    study_version_id=study.study_version_id,
-                    question_id=question.id,
-                    series_id=planned.series_id,
-                    rendering_id=rendering.id,
-                    reason=planned.reason,
-                    skipped=dict(planned.skipped),
-                )
-            )
+        chosen.add((question.id, rendering.id))
         _record_prompt(session, prompt, rendering, question, now)
         _record_truth(session, prompt, question, now)
-    if not chosen:
+    for question_id, rendering_id in chosen or {(question.id, None)}:
         session.add(
             Selection(
                 study_version_id=study.study_version_id,
-                question_id=question.id,
+                question_id=question_id,
                 series_id=planned.series_id,
+                rendering_id=rendering_id,
                 reason=planned.reason,
                 skipped=dict(planned.skipped) or None,
             )
@@ -125,26 +166,10 @@ def _record_question(
 
 
 def _question_row(session: Session, question: QuestionIdentity, now: datetime) -> Question:
-    row = session.scalar(
-        select(Question).where(
-            Question.question_id == question.question_id,
-            Question.version == question.version,
-            Question.question_sha256 == question.question_sha256,
-        )
-    )
-    if row is None:
-        row = Question(
-            question_id=question.question_id,
-            version=question.version,
-            question_sha256=question.question_sha256,
-            modality=question.modality,
-            task=question.task,
-            role=question.role,
-            definition=question.definition,
-            first_used_at=now,
-        )
-        session.add(row)
-        session.flush()
+    values = asdict(question)
+    key = {name: values.pop(name) for name in ("question_id", "version", "question_sha256")}
+    row, is_new = find_or_add(session, Question, key, **values, first_used_at=now)
+    if is_new:
         add_event(
             session,
             "question.registered",
@@ -156,25 +181,19 @@ def _question_row(session: Session, question: QuestionIdentity, now: datetime) -
 
 
 def _rendering_row(session: Session, prompt: PlannedPrompt, now: datetime) -> Rendering:
-    row = session.scalar(
-        select(Rendering).where(
-            Rendering.instance_id == prompt.instance_id,
-            Rendering.frame_number == prompt.frame_number,
-            Rendering.recipe == prompt.recipe,
-        )
+    row, _ = find_or_add(
+        session,
+        Rendering,
+        {
+            "instance_id": prompt.instance_id,
+            "frame_number": prompt.frame_number,
+            "recipe": prompt.recipe,
+        },
+        window_request=prompt.window_request.to_json(),
+        state=RenderingState.PLANNED,
+        due_at=now,
+        created_at=now,
     )
-    if row is None:
-        row = Rendering(
-            instance_id=prompt.instance_id,
-            frame_number=prompt.frame_number,
-            recipe=prompt.recipe,
-            window_request=prompt.window_request,
-            state=RenderingState.PLANNED,
-            due_at=now,
-            created_at=now,
-        )
-        session.add(row)
-        session.flush()
     return row
 
 
@@ -185,19 +204,7 @@ def _record_prompt(
     question: Question,
     now: datetime,
 ) -> None:
-    decoding_sha256 = _sha256_of(planned.decoding)
-    known = session.scalar(
-        select(Prompt.id).where(
-            Prompt.kind == PromptKind.PROTOCOL,
-            Prompt.rendering_id == rendering.id,
-            Prompt.question_id == question.id,
-            Prompt.checkpoint == planned.checkpoint,
-            Prompt.prompt_sha256 == planned.prompt_sha256,
-            Prompt.decoding_sha256 == decoding_sha256,
-        )
-    )
-    if known is not None:
-        return
+    decoding = planned.decoding.to_json()
     prompt = Prompt(
         kind=PromptKind.PROTOCOL,
         rendering_id=rendering.id,
@@ -209,8 +216,8 @@ def _record_prompt(
         option_order=list(planned.option_order),
         prompt_text=planned.prompt_text,
         prompt_sha256=planned.prompt_sha256,
-        decoding=planned.decoding,
-        decoding_sha256=decoding_sha256,
+        decoding=decoding,
+        decoding_sha256=_sha256_of(decoding),
         created_at=now,
     )
     session.add(prompt)
@@ -235,26 +242,47 @@ def _record_truth(
 ) -> None:
     if planned.truth is None or planned.truth_source is None:
         return
-    known = session.scalar(
-        select(ReferenceStandard.id).where(
-            ReferenceStandard.instance_id == planned.instance_id,
-            ReferenceStandard.question_id == question.id,
-            ReferenceStandard.source == planned.truth_source,
-        )
+    find_or_add(
+        session,
+        ReferenceStandard,
+        {
+            "instance_id": planned.instance_id,
+            "question_id": question.id,
+            "source": planned.truth_source,
+        },
+        truth=planned.truth,
+        stated_by=planned.truth_source,
+        version=1,
+        stated_at=now,
     )
-    if known is None:
-        session.add(
-            ReferenceStandard(
-                instance_id=planned.instance_id,
-                question_id=question.id,
-                truth=planned.truth,
-                source=planned.truth_source,
-                stated_by=planned.truth_source,
-                version=1,
-                stated_at=now,
-            )
+
+
+def withdraw_prompts(session: Session, checkpoint: str) -> int:
+    """Withdraw prompts that wait for a checkpoint which stands in no longer; plan their studies
+    again, as a new version. What was answered stays. Returns how many studies that were."""
+    waiting = session.execute(
+        select(Generation.id, Prompt.id, Series.study_id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Generation.state == GenerationState.WAITING, Prompt.checkpoint == checkpoint)
+    ).all()
+    session.execute(delete(Generation).where(Generation.id.in_([row[0] for row in waiting])))
+    session.execute(delete(Prompt).where(Prompt.id.in_([row[1] for row in waiting])))
+    again = [session.get_one(Study, study_id) for study_id in sorted({row[2] for row in waiting})]
+    for study in again:
+        add_event(
+            session,
+            "study.prompts_withdrawn",
+            "study",
+            study.id,
+            new={"checkpoint": checkpoint},
+            reason=f"the checkpoint {checkpoint} stands in no longer",
         )
-        session.flush()
+        if study.state is StudyState.ASKED:
+            reopen(session, study, "asked again with other checkpoints")
+    return len(again)
 
 
 def _sha256_of(value: Any) -> str:

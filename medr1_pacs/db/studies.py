@@ -1,10 +1,9 @@
-"""Studies: which are due for what, and where each one is."""
+"""The life of a study: the one owner of its state and its version."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
@@ -12,7 +11,6 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.tables import (
-    Answer,
     Generation,
     Instance,
     Prompt,
@@ -22,14 +20,7 @@ from medr1_pacs.db.tables import (
     Study,
     StudyVersion,
 )
-from medr1_pacs.records import (
-    GenerationState,
-    InstanceFacts,
-    RenderingState,
-    SeriesFacts,
-    StudyFacts,
-    StudyState,
-)
+from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
 
 
 def list_receiving(session: Session) -> dict[int, datetime]:
@@ -75,43 +66,21 @@ def set_state(session: Session, study: Study, state: StudyState, reason: str) ->
     study.state, study.state_reason = state, reason
 
 
-def find_due_plan(session: Session) -> StudyFacts | None:
-    """Return the oldest complete study that has no plan yet, with its current instances."""
-    study = session.scalar(
-        select(Study).where(Study.state == StudyState.COMPLETE).order_by(Study.id).limit(1)
-    )
-    if study is None:
-        return None
-    version = session.execute(
-        select(StudyVersion).where(
-            StudyVersion.study_id == study.id, StudyVersion.version == study.version
-        )
-    ).scalar_one()
-    rows = session.execute(
-        select(Instance, Series.series_instance_uid)
-        .join(Series)
-        .where(Series.study_id == study.id, Instance.superseded_at.is_(None))
-        .order_by(Series.id, Instance.id)
-    )
-    instances: dict[tuple[int, str], list[InstanceFacts]] = {}
-    for instance, series_instance_uid in rows:
-        instances.setdefault((instance.series_id, series_instance_uid), []).append(
-            InstanceFacts(
-                instance_id=instance.id,
-                sop_instance_uid=instance.sop_instance_uid,
-                number_of_frames=instance.number_of_frames,
-                attributes=instance.attributes,
-            )
-        )
-    return StudyFacts(
-        study_id=study.id,
-        study_version_id=version.id,
-        study_instance_uid=study.study_instance_uid,
-        version=study.version,
-        series=tuple(
-            SeriesFacts(series_id, uid, tuple(facts))
-            for (series_id, uid), facts in instances.items()
-        ),
+def reopen(session: Session, study: Study, reason: str) -> None:
+    """Start the next version of a study; one that is receiving already has it."""
+    if study.state is StudyState.RECEIVING:
+        return
+    old = {"state": study.state, "version": study.version}
+    study.version += 1
+    study.state, study.state_reason = StudyState.RECEIVING, reason
+    add_event(
+        session,
+        "study.reopened",
+        "study",
+        study.id,
+        old=old,
+        new={"state": study.state, "version": study.version},
+        reason=reason,
     )
 
 
@@ -239,60 +208,3 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
 
 def _give_attempts_back(work: Generation | Rendering, now: datetime) -> None:
     work.attempts, work.error, work.is_suspect, work.due_at = 0, None, False, now
-
-
-def count_prompts(session: Session) -> tuple[int, int]:
-    """Return how many generations there are, and how many of them have come to an end."""
-    total = session.scalar(select(func.count(Generation.id))) or 0
-    waiting = session.scalar(
-        select(func.count(Generation.id)).where(Generation.state == GenerationState.WAITING)
-    )
-    return total, total - (waiting or 0)
-
-
-def list_studies(session: Session, *, newest: int | None = None) -> list[dict[str, Any]]:
-    """Return one plain mapping a study, oldest first: the rows of `medr1-pacs studies`.
-
-    With `newest`, only so many of the latest, and the latest first.
-    """
-    instances = (
-        select(func.count(Instance.id))
-        .join(Series, Instance.series_id == Series.id)
-        .where(Series.study_id == Study.id, Instance.superseded_at.is_(None))
-        .scalar_subquery()
-    )
-    answers = (
-        select(func.count(Answer.id))
-        .join(Generation, Answer.generation_id == Generation.id)
-        .join(Prompt, Generation.prompt_id == Prompt.id)
-        .join(Rendering, Prompt.rendering_id == Rendering.id)
-        .join(Instance, Rendering.instance_id == Instance.id)
-        .join(Series, Instance.series_id == Series.id)
-        .where(Series.study_id == Study.id)
-        .scalar_subquery()
-    )
-    wide = select(Study, instances.label("instances"), answers.label("answers"))
-    wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
-    studies = session.execute(wide.limit(newest)).all()
-    modalities: dict[int, list[str]] = {}
-    for study_id, route, dicom in session.execute(
-        select(Series.study_id, Series.route_modality, Series.modality)
-        .where(Series.study_id >= min((row.Study.id for row in studies), default=0))
-        .order_by(Series.id)
-    ):
-        names = modalities.setdefault(study_id, [])
-        if (name := route or dicom or "unknown") not in names:
-            names.append(name)
-    return [
-        {
-            "study_instance_uid": row.Study.study_instance_uid,
-            "modality": "/".join(modalities.get(row.Study.id, [])),
-            "state": row.Study.state.value,
-            "reason": row.Study.state_reason,
-            "version": row.Study.version,
-            "instances": row.instances,
-            "answers": row.answers,
-            "last_received_at": row.Study.last_received_at.isoformat(),
-        }
-        for row in studies
-    ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import MetaData, String, Text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.tables import NAMING, BigId
+from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
-from medr1_pacs.records import PatientIdentity
+from medr1_pacs.records.received import PatientIdentity
 
 
 class VaultBase(DeclarativeBase):
@@ -42,20 +42,7 @@ def record_identities(vault: Database, identities: list[PatientIdentity], now: d
     """Write identities before any row that refers to them; writing one again does nothing."""
     if not identities:
         return
-    dialect: Any = sqlite if vault.is_sqlite else postgresql
-    rows = [
-        {
-            "identity_key": identity.identity_key,
-            "patient_key": identity.patient_key,
-            "study_instance_uid": identity.study_instance_uid,
-            "patient_name": identity.patient_name,
-            "patient_id": identity.patient_id,
-            "issuer_of_patient_id": identity.issuer_of_patient_id,
-            "patient_birth_date": identity.patient_birth_date,
-            "accession_number": identity.accession_number,
-            "first_seen_at": now,
-        }
-        for identity in identities
-    ]
+    rows = [asdict(identity) | {"first_seen_at": now} for identity in identities]
     with vault.write() as session:
-        session.execute(dialect.insert(PatientIdentityRow).on_conflict_do_nothing(), rows)
+        insert = insert_into(session, PatientIdentityRow)
+        session.execute(insert.on_conflict_do_nothing(), rows)

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import Worker
+from medr1_pacs.records.listed import WorkerListing
 
 
-def record_heartbeat(
-    session: Session,
-    *,
-    name: str,
-    kind: str,
-    queues: Sequence[str],
-    started_at: datetime,
-    now: datetime,
-    last_claim_at: datetime | None = None,
-    tokens_per_second: float | None = None,
-) -> None:
-    """Insert or update the row of a living process."""
-    row = session.scalar(select(Worker).where(Worker.name == name))
+def record_heartbeat(session: Session, worker: WorkerListing) -> None:
+    """Insert or update the row of a living process; what it does not know yet stays as it was."""
+    row = session.scalar(select(Worker).where(Worker.name == worker.name))
     if row is None:
-        row = Worker(name=name)
+        row = Worker(name=worker.name)
         session.add(row)
-    row.kind, row.queues, row.started_at, row.heartbeat_at = kind, list(queues), started_at, now
-    row.last_claim_at = last_claim_at or row.last_claim_at
-    row.tokens_per_second = tokens_per_second or row.tokens_per_second
+    row.kind, row.queues = worker.kind, list(worker.queues)
+    row.started_at, row.heartbeat_at = worker.started_at, worker.heartbeat_at
+    row.last_claim_at = worker.last_claim_at or row.last_claim_at
+    row.tokens_per_second = worker.tokens_per_second or row.tokens_per_second
 
 
-def list_workers(session: Session) -> list[dict[str, Any]]:
-    """Return one plain mapping a process, by kind and name."""
+def list_workers(session: Session) -> list[WorkerListing]:
+    """Return the processes with a heartbeat, living or not, by kind and name."""
     rows = session.scalars(select(Worker).order_by(Worker.kind, Worker.name))
-    return [
-        {
-            "name": row.name,
-            "kind": row.kind,
-            "queues": row.queues,
-            "started_at": row.started_at,
-            "heartbeat_at": row.heartbeat_at,
-            "last_claim_at": row.last_claim_at,
-            "tokens_per_second": row.tokens_per_second,
-        }
-        for row in rows
-    ]
+    names = [field.name for field in fields(WorkerListing)]
+    return [WorkerListing(**{name: getattr(row, name) for name in names}) for row in rows]
 
 
 def forget_workers(session: Session, names: Sequence[str]) -> None:

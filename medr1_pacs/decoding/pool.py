@@ -15,7 +15,6 @@ import queue
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -36,14 +35,13 @@ from medr1_pacs.errors import (
     StorageUnavailable,
     TransientError,
 )
+from medr1_pacs.processes import module_command
 
 _START_TIMEOUT_S = 60.0
 """For the child's imports, which a cold disk makes slow; a frame's limit begins after them."""
 
 _PIPE_BYTES = 1024 * 1024
 """Linux's largest for everyone; the default of 64 KiB costs a wake-up every 64 KiB of a frame."""
-
-_PACKAGE_ROOT = Path(__file__).parents[2]
 
 
 class DecoderPool:
@@ -167,21 +165,15 @@ class _Child:
             return self._process
         self.stop()
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "medr1_pacs.decoding.child",
-                str(self._memory_bytes),
-                str(self._timeout_s),
-            ],
+            module_command(
+                "medr1_pacs.decoding.child", str(self._memory_bytes), str(self._timeout_s)
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Parsers quote what they stumble over, and that may be a name.
             stderr=subprocess.DEVNULL,
             bufsize=0,
             pipesize=_PIPE_BYTES,
-            # `-m` looks here first, so the child runs the parent's code, from any folder.
-            cwd=_PACKAGE_ROOT,
             env=_child_environment(),
         )
         try:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 Display = NDArray[np.uint8]
 Canvas = NDArray[

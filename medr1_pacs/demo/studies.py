@@ -32,7 +32,7 @@ from medr1_pacs.attributes import (
     PHANTOM_PRIVATE_GROUP,
 )
 from medr1_pacs.demo.phantoms import Display, Phantom, fundus_laterality, make_phantom
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 STUDY_DATE = "20260105"
 CT_WINDOW = (-200, 1600)  # center, width in HU: display 0 is -1000 HU, 255 is 599 HU

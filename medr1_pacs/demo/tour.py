@@ -25,12 +25,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from medr1_pacs.db.answers import iterate_answers
+from medr1_pacs.db.overview import count_prompts, list_studies
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import count_prompts, list_studies
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo, send_instances
-from medr1_pacs.records import JsonObject, Modality, StudyState
+from medr1_pacs.processes import module_command
+from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.listed import StudyListing
+from medr1_pacs.records.words import Modality, StudyState
 
 QUIET_S = 3
 SEED = 2026
@@ -108,7 +111,7 @@ def service(data_dir: Path, dicom_port: int, web_port: int) -> Iterator[None]:
     }
     with (data_dir / "demo.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "medr1_pacs", "up"],
+            module_command("medr1_pacs", "up"),
             env=environ,
             cwd=data_dir,
             stdin=subprocess.DEVNULL,
@@ -164,10 +167,7 @@ def _wait_for_answers(console: Console, database: Database, expected: set[str]) 
         while time.monotonic() < deadline:
             with database.read() as session:
                 total, answered = count_prompts(session)
-                states = {
-                    row["study_instance_uid"]: StudyState(row["state"])
-                    for row in list_studies(session)
-                }
+                states = {study.study_instance_uid: study.state for study in list_studies(session)}
             progress.update(task, total=total or None, completed=answered)
             if expected <= {uid for uid, state in states.items() if state in _SETTLED}:
                 return
@@ -175,32 +175,32 @@ def _wait_for_answers(console: Console, database: Database, expected: set[str]) 
     raise TransientError(f"not every study was answered within {_ANSWER_S:.0f} s")
 
 
-def _is_phantom(answer: JsonObject) -> bool:
-    uid: str = answer["study_instance_uid"]
-    return uid.startswith("2.25.")  # ours; the real files have roots of their makers
+def _is_phantom(answer: StoredAnswer) -> bool:
+    # Ours; the real files have roots of their makers.
+    return answer.study_instance_uid.startswith("2.25.")
 
 
-def _print(answers: list[JsonObject], studies: list[JsonObject], data_dir: Path) -> None:
+def _print(answers: list[StoredAnswer], studies: list[StudyListing], data_dir: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    taught = [row for row in answers if row["requested_checkpoint"] == "demo"]
+    taught = [row for row in answers if row.requested_checkpoint == "demo"]
     table = Table(title="What the demo checkpoint answered (research use only)")
     for column in ("Modality", "Source", "Question", "Answer", "Truth", ""):
         table.add_column(column, overflow="fold")
     for row in taught:
         mark = {True: "[green]right[/]", False: "[red]wrong[/]", None: "truth unknown"}
         table.add_row(
-            row["modality"],
+            row.modality,
             "phantom" if _is_phantom(row) else "real file",
-            row["question_id"],
-            row["choice_text"] or row["parse_status"],
-            row["truth"] or "",
-            mark[row["is_correct"]],
+            row.question_id,
+            row.choice_text or row.parse_status,
+            row.truth or "",
+            mark[row.is_correct],
         )
     console.print(table)
-    drawn = [row["is_correct"] for row in taught if _is_phantom(row)]
-    real = [row["is_correct"] for row in taught if not _is_phantom(row)]
+    drawn = [row.is_correct for row in taught if _is_phantom(row)]
+    real = [row.is_correct for row in taught if not _is_phantom(row)]
     others = len(answers) - len(taught)
-    modalities = {row["modality"] for row in taught}
+    modalities = {row.modality for row in taught}
     console.print(
         f"{len(studies)} studies of {len(modalities)} modalities. Right: {drawn.count(True)} of "
         f"{len(drawn)} on phantoms, {real.count(True)} of {len(real)} on real files: the demo "
@@ -208,10 +208,10 @@ def _print(answers: list[JsonObject], studies: list[JsonObject], data_dir: Path)
         f"{others} clinical questions were asked too; the demo checkpoint was not taught them and "
         "says so in its reasoning. Real answers need the Med-R1 weights.\n"
     )
-    for row in studies:
-        if row["state"] != StudyState.ANSWERED:
-            console.print(f"{row['study_instance_uid']} ({row['modality']}): {row['state']}: "
-                          f"{row['reason']}")  # fmt: skip
+    for study in studies:
+        if study.state is not StudyState.ANSWERED:
+            uid = study.study_instance_uid
+            console.print(f"{uid} ({study.modality}): {study.state}: {study.reason}")
     folder = os.path.relpath(data_dir)
     console.print(
         f"Open the service again:  MEDR1_DATA_DIR={folder} .venv/bin/medr1-pacs up\n"

@@ -13,13 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from medr1_pacs.records import AssociationRecord
+from medr1_pacs.processes import ASSOCIATION_HEARTBEAT_S
+from medr1_pacs.records.received import AssociationRecord
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_S = 2.0
-HEARTBEAT_LIMIT_S = 15.0
-"""An association without a heartbeat for so long is dead: it holds no study open."""
 
 WriteRows = Callable[[Sequence[AssociationRecord]], None]
 
@@ -66,7 +63,7 @@ class AssociationLog:
     def _beat(self) -> None:
         is_away = False
         while True:
-            stopping = self._stop.wait(HEARTBEAT_S)
+            stopping = self._stop.wait(ASSOCIATION_HEARTBEAT_S)
             with self._lock:
                 closed = dict(self._closed)
                 # One that brought nothing, as a C-ECHO, holds nothing and is not worth a row.
@@ -78,7 +75,7 @@ class AssociationLog:
                 with self._lock:
                     for token in closed:
                         del self._closed[token]
-            except Exception as error:  # whatever it is, the heartbeat goes on
+            except Exception as error:  # noqa: BLE001 - whatever it is, the heartbeat goes on
                 if not is_away:
                     logger.warning("associations are not recorded for the moment: %s", error)
                 is_away = True

@@ -1,4 +1,4 @@
-"""What the listener answers. Status codes: PS3.4 Table B.2-1 and PS3.7 Annex C."""
+"""pynetdicom's events -> plain values, and back."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from medr1_pacs.errors import InstanceUnreadable, StorageFull, StorageUnavailable
+from medr1_pacs.listener.admission import AllowedPeer, is_admitted
 from medr1_pacs.listener.associations import AssociationLog
-from medr1_pacs.listener.policy import AllowedPeer, is_admitted
+from medr1_pacs.listener.store_request import SUCCESS, StoreResponse, answer_store_request
 from medr1_pacs.part10 import FileMeta
-from medr1_pacs.steps.receiving import receive_instance
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
 
 logger = logging.getLogger(__name__)
-
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-CANNOT_UNDERSTAND = 0xC000
 
 _REJECTED_PERMANENT, _BY_SERVICE_USER = 0x01, 0x01
 _CALLING_AE_TITLE_NOT_RECOGNISED = 0x03  # PS3.8 Table 9-21
@@ -75,7 +70,7 @@ class Handlers:
     def handle_echo(self, event: evt.Event) -> int:
         return SUCCESS
 
-    def handle_store(self, event: evt.Event) -> int | Dataset:
+    def handle_store(self, event: evt.Event) -> Dataset:
         """Store one instance; acknowledge it only once its bytes and its name are durable."""
         association, request = event.assoc, event.request
         token = self._tokens[association]
@@ -86,18 +81,11 @@ class Handlers:
             calling_ae_title=association.requestor.ae_title,
             called_ae_title=association.acceptor.primitive.called_ae_title.strip(),
         )
-        try:
-            stored = receive_instance(
-                self._store, meta, request.DataSet.getbuffer(), association_token=token
-            )
-        except InstanceUnreadable as error:
-            return _refusal(CANNOT_UNDERSTAND, "parse", error)
-        except (StorageFull, StorageUnavailable) as error:
-            return _refusal(OUT_OF_RESOURCES, "write", error)
         # Anything unnamed propagates: pynetdicom logs it and answers 0xC211.
-        self._associations.received(token)
-        logger.debug("stored an instance", extra={"action": "store", "stored_name": stored.name})
-        return SUCCESS
+        response = answer_store_request(self._store, meta, request.DataSet.getbuffer(), token)
+        if response.status == SUCCESS:
+            self._associations.received(token)
+        return _to_dataset(response)
 
     def handle_released(self, event: evt.Event) -> None:
         self._close(event, "released")
@@ -114,9 +102,9 @@ class Handlers:
             self._associations.closed(token, ending)
 
 
-def _refusal(status: int, phase: str, error: Exception) -> Dataset:
-    logger.error("refused a C-STORE: %s", error, extra={"action": "store", "phase": phase})
-    response = Dataset()
-    response.Status = status
-    response.ErrorComment = str(error)[:64]  # PS3.7 C.5.6: VR LO, 64 characters
-    return response
+def _to_dataset(response: StoreResponse) -> Dataset:
+    dataset = Dataset()
+    dataset.Status = response.status
+    if response.comment:
+        dataset.ErrorComment = response.comment
+    return dataset

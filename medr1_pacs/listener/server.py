@@ -9,10 +9,11 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import ThreadedAssociationServer
 
 from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.listener.admission import AllowedPeer
 from medr1_pacs.listener.associations import AssociationLog
+from medr1_pacs.listener.contexts import supported_contexts
 from medr1_pacs.listener.handlers import Handlers
-from medr1_pacs.listener.policy import AllowedPeer, supported_contexts
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
 
 MAXIMUM_PDU_BYTES = 262_144
 """What we offer the peer for one P-DATA; larger PDUs mean fewer wake-ups an instance."""

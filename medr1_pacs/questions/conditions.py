@@ -10,17 +10,120 @@ multi-valued element one matching value is enough; code sequences compare as `SC
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from medr1_pacs.attributes import KNOWN_KEYWORDS, Attributes, codes_of, values_of
-from medr1_pacs.records import Route
+from medr1_pacs.records.planned import Route
 
 ROUTED_FACTS = ("anatomy", "plane", "weighting", "stain", "cohort")
 """Facts that no single element holds. `cohort` is absent unless a person, a reference standard or a
 site rule puts a study there: forced choices are never chained on the model's own answers."""
 
 _BOUNDS = {"lt": "below", "le": "at most", "ge": "at least", "gt": "above"}
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """`present` or `absent`: an element that is empty is absent."""
+
+    is_wanted: bool
+
+    @property
+    def written(self) -> str:
+        return "present" if self.is_wanted else "absent"
+
+    def is_met_by(self, values: Sequence[object]) -> bool:
+        return bool(values) == self.is_wanted
+
+    def __str__(self) -> str:
+        return self.written
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One value, or a list of allowed ones."""
+
+    written: object
+    """As the file has it: a value or a list."""
+
+    @property
+    def allowed(self) -> list[object]:
+        return self.written if isinstance(self.written, list) else [self.written]
+
+    def is_met_by(self, values: Sequence[object]) -> bool:
+        return any(_is_same(value, allowed) for value in values for allowed in self.allowed)
+
+    def __str__(self) -> str:
+        return " or ".join(str(value) for value in self.allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Bounds on a single number."""
+
+    written: Mapping[str, float]
+    """`lt`, `le`, `ge`, `gt` -> number."""
+
+    def is_met_by(self, values: Sequence[object]) -> bool:
+        if len(values) != 1 or not isinstance(number := values[0], (int, float)):
+            return False
+        met = {
+            "lt": lambda bound: number < bound,
+            "le": lambda bound: number <= bound,
+            "ge": lambda bound: number >= bound,
+            "gt": lambda bound: number > bound,
+        }
+        return _is_number(number) and all(met[name](b) for name, b in self.written.items())
+
+    def __str__(self) -> str:
+        return " and ".join(f"{_BOUNDS[name]} {bound:g}" for name, bound in self.written.items())
+
+
+Condition = Presence | OneOf | Within
+
+
+def parse_conditions(written: object) -> dict[str, Condition]:
+    """Parse what a question writes after `when:`.
+
+    Raises
+    ------
+    ValueError
+        One line a problem, each with its remedy.
+    """
+    if not isinstance(written, Mapping):
+        raise ValueError("write a mapping, for example {plane: axial}")
+    conditions: dict[str, Condition] = {}
+    problems = []
+    for keyword, value in written.items():
+        try:
+            if problem := keyword_problem(keyword):
+                raise ValueError(problem)
+            conditions[keyword] = _parse_condition(keyword, value)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return conditions
+
+
+def _parse_condition(keyword: str, written: object) -> Condition:
+    if isinstance(written, Condition):
+        return written
+    if written in ("present", "absent"):
+        return Presence(written == "present")
+    if isinstance(written, Mapping):
+        if written and set(written) <= set(_BOUNDS) and all(map(_is_number, written.values())):
+            return Within(dict(written))
+        raise ValueError(f"`{keyword}`: bounds are {{lt, le, ge, gt: number}}, as in {{le: 3}}")
+    values = written if isinstance(written, list) else [written]
+    if values and all(isinstance(value, str) or _is_number(value) for value in values):
+        return OneOf(written)
+    raise ValueError(
+        f"`{keyword}`: write a value, a list of values, absent, present, or {{le: number}}; "
+        "quote words like yes, no, on and off"
+    )
 
 
 def facts_of(attributes: Attributes, route: Route) -> dict[str, Any]:
@@ -34,12 +137,13 @@ def facts_of(attributes: Attributes, route: Route) -> dict[str, Any]:
     return dict(attributes) | {name: fact for name, fact in routed.items() if fact is not None}
 
 
-def first_unmet(when: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
+def first_unmet(when: Mapping[str, Condition], facts: Mapping[str, Any]) -> str | None:
     """Return one sentence on the first condition that the facts do not meet; None if all hold."""
     for keyword, condition in when.items():
         found = facts.get(keyword)
-        if not _is_met(condition, found):
-            return f"{keyword} is {_show(found)}; the question wants {_wanted(condition)}."
+        values = [] if found in ("", []) else list(codes_of(found) or values_of(found))
+        if not condition.is_met_by(values):
+            return f"{keyword} is {_show(found)}; the question wants {condition}."
     return None
 
 
@@ -51,47 +155,6 @@ def keyword_problem(keyword: str) -> str | None:
     close = difflib.get_close_matches(str(keyword), known, n=1)
     hint = f"did you mean `{close[0]}`?" if close else "add it to INDEXED_KEYWORDS, or drop it"
     return f"`{keyword}` is neither an indexed DICOM keyword nor a routed fact; {hint}"
-
-
-def condition_problem(keyword: str, condition: object) -> str | None:
-    """Say why a condition cannot be used, with the remedy; None if it can."""
-    if problem := keyword_problem(keyword):
-        return problem
-    if isinstance(condition, Mapping):
-        numbers = all(_is_number(bound) for bound in condition.values())
-        if condition and set(condition) <= set(_BOUNDS) and numbers:
-            return None
-        return f"`{keyword}`: bounds are {{lt, le, ge, gt: number}}, for example {{le: 3}}"
-    values = condition if isinstance(condition, list) else [condition]
-    if values and all(isinstance(value, str) or _is_number(value) for value in values):
-        return None
-    return (
-        f"`{keyword}`: write a value, a list of values, absent, present, or {{le: number}}; "
-        "quote words like yes, no, on and off"
-    )
-
-
-def _is_met(condition: object, found: object) -> bool:
-    values = [] if found in ("", []) else list(codes_of(found) or values_of(found))
-    if condition == "absent":
-        return not values
-    if condition == "present":
-        return bool(values)
-    if isinstance(condition, Mapping):
-        return len(values) == 1 and _is_number(values[0]) and _within(condition, values[0])
-    wanted = condition if isinstance(condition, list) else [condition]
-    return any(_is_same(value, want) for value in values for want in wanted)
-
-
-def _within(bounds: Mapping[str, Any], number: float) -> bool:
-    """Compare by name; an unknown bound is never met."""
-    met = {
-        "lt": lambda bound: number < bound,
-        "le": lambda bound: number <= bound,
-        "ge": lambda bound: number >= bound,
-        "gt": lambda bound: number > bound,
-    }
-    return all(name in met and met[name](bound) for name, bound in bounds.items())
 
 
 def _is_same(value: object, want: object) -> bool:
@@ -108,10 +171,3 @@ def _show(found: object) -> str:
     values = codes_of(found) or values_of(found)
     scalars = [str(value) for value in values if not isinstance(value, Mapping)]
     return ", ".join(scalars) or ("present" if values else "absent")
-
-
-def _wanted(condition: object) -> str:
-    if isinstance(condition, Mapping):
-        return " and ".join(f"{_BOUNDS.get(k, k)} {bound:g}" for k, bound in condition.items())
-    values = condition if isinstance(condition, list) else [condition]
-    return " or ".join(str(value) for value in values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from medr1_pacs.questions.bank import QuestionBank
 from medr1_pacs.questions.schema import Question, Role, TruthKind
 from medr1_pacs.questions.source import Source
-from medr1_pacs.records import Task
+from medr1_pacs.records.words import Task
 
 MIN_WORD_LETTERS = 4
 """Shorter words of a stem ("the", "CT") give nothing away."""

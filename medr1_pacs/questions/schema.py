@@ -8,33 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+)
 
-from medr1_pacs.records import Coverage, JsonObject, Modality, Task
-
-CHECKPOINTS = (
-    "ct", "mri", "xray", "us", "dermoscopy", "fundus", "oct", "microscopy",
-    "anatomy", "disease", "grading", "recognition", "attributes", "demo",
-)  # fmt: skip
-"""Eight modality checkpoints, five task checkpoints, and the stand-in of the demo."""
-
-DEMO_CHECKPOINT = "demo"
+from medr1_pacs.questions.conditions import Condition, parse_conditions
+from medr1_pacs.questions.windows import WindowChoice, parse_preset, parse_window
+from medr1_pacs.records.words import CheckpointName, Coverage, JsonObject, Modality, Task
+from medr1_pacs.selection import Policy, parse_policy
 
 _CHECKPOINT_OF_MODALITY = {
-    Modality.CT: "ct",
-    Modality.MRI: "mri",
-    Modality.XRAY: "xray",
-    Modality.ULTRASOUND: "us",
-    Modality.DERMOSCOPY: "dermoscopy",
-    Modality.FUNDUS: "fundus",
-    Modality.OCT: "oct",
-    Modality.MICROSCOPY: "microscopy",
+    Modality.CT: CheckpointName.CT,
+    Modality.MRI: CheckpointName.MRI,
+    Modality.XRAY: CheckpointName.XRAY,
+    Modality.ULTRASOUND: CheckpointName.US,
+    Modality.DERMOSCOPY: CheckpointName.DERMOSCOPY,
+    Modality.FUNDUS: CheckpointName.FUNDUS,
+    Modality.OCT: CheckpointName.OCT,
+    Modality.MICROSCOPY: CheckpointName.MICROSCOPY,
 }
 
 
@@ -78,6 +81,8 @@ def parse_truth(value: object) -> Truth:
     """Parse what a question writes after `truth:`. Raises ValueError with the remedy."""
     if isinstance(value, Truth):
         return value
+    if isinstance(value, Mapping) and "kind" in value:  # as a stored definition has it
+        return Truth(TruthKind(value["kind"]), value.get("name", ""), value.get("map", {}))
     if value in (TruthKind.READER, TruthKind.REFERENCE):
         return Truth(TruthKind(str(value)))
     if isinstance(value, Mapping):
@@ -93,6 +98,46 @@ def parse_truth(value: object) -> Truth:
     )
 
 
+_FORBIDDEN_IN_OPTION = {
+    ",": "a comma",
+    ")": "a closing bracket",
+    "\n": "a line break",
+}  # the prompt prints `A)x, B)y`
+
+
+def _check_stem(stem: str) -> str:
+    if not stem.strip() or stem != " ".join(stem.split()):
+        raise ValueError("one line of text, without spaces around it")
+    return stem
+
+
+def _check_options(options: tuple[str, ...]) -> tuple[str, ...]:
+    if problems := list(_option_problems(options)):
+        raise ValueError("\n".join(problems))
+    return options
+
+
+def _option_problems(options: Sequence[str]) -> Iterator[str]:
+    if not 2 <= len(options) <= 4:
+        yield f"{len(options)} options; Med-R1 knows 2 to 4"
+    if len({option.casefold() for option in options}) < len(options):
+        yield "two options are equal; make them differ"
+    for option in options:
+        for character, name in _FORBIDDEN_IN_OPTION.items():
+            if character in option:
+                yield f"`{option}` has {name}, which breaks `A)x, B)y`; reword it"
+        if option != option.strip() or not option:
+            yield f"`{option}` is empty or has spaces around it; remove them"
+
+
+def _write_conditions(when: Mapping[str, Condition]) -> JsonObject:
+    return {keyword: condition.written for keyword, condition in when.items()}
+
+
+AsWritten = PlainSerializer(str, return_type=str)
+"""Parsed, but hashed and stored as the file has it."""
+
+
 class Question(BaseModel):
     """One templated multiple-choice question."""
 
@@ -103,16 +148,19 @@ class Question(BaseModel):
     task: Task
     role: Role
     modality: Modality
-    stem: str
-    options: tuple[str, ...]
+    stem: Annotated[str, AfterValidator(_check_stem)]
+    options: Annotated[tuple[str, ...], AfterValidator(_check_options)]
     """In reading order (grades ascend); the model meets a seeded permutation."""
-    when: Mapping[str, Any] = {}
+    when: Annotated[
+        Mapping[str, Condition],
+        PlainValidator(parse_conditions),
+        PlainSerializer(_write_conditions),
+    ] = {}
     """Conditions on keywords and routed facts; see conditions.py."""
-    select: str
-    """A selection policy."""
-    window: str | None = None
+    select: Annotated[Policy, PlainValidator(parse_policy), AsWritten]
+    window: Annotated[WindowChoice, PlainValidator(parse_window), AsWritten] | None = None
     """A CT preset, or `object` (as None): what the object says, else the anatomy's preset."""
-    second_window: str | None = None
+    second_window: Annotated[WindowChoice, PlainValidator(parse_preset), AsWritten] | None = None
     """Ask again through this preset, stored as its own prompt."""
     truth: Annotated[Truth, BeforeValidator(parse_truth)]
     positive: tuple[str, ...] = ()
@@ -133,6 +181,17 @@ class Question(BaseModel):
             mode="json", exclude={"reviewed_by", "reviewed_at"}, exclude_defaults=True
         )
 
+    @classmethod
+    def from_definition(cls, definition: JsonObject) -> Question:
+        """Return the question that a stored definition is of.
+
+        Raises
+        ------
+        ValueError
+            It names something that this program no longer knows.
+        """
+        return cls.model_validate(definition)
+
     @property
     def question_sha256(self) -> str:
         """Hash of the definition's canonical JSON: sorted keys, no spaces, UTF-8."""
@@ -144,7 +203,7 @@ class Question(BaseModel):
     @property
     def is_demo(self) -> bool:
         """Whether only the demo checkpoint can answer it."""
-        return self.checkpoint == DEMO_CHECKPOINT
+        return self.checkpoint == CheckpointName.DEMO
 
 
 def requested_checkpoint(question: Question) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from medr1_pacs.attributes import PHANTOM_ELEMENTS, Attributes, codes_of, items_of, values_of
 from medr1_pacs.questions.conditions import facts_of
 from medr1_pacs.questions.schema import Question, TruthKind
-from medr1_pacs.records import Route, TruthSource
+from medr1_pacs.records.planned import Route
+from medr1_pacs.records.words import TruthSource
 
 TruthFunction = Callable[[Attributes, Route], str | None]
 """Gives a word, which the question's `map` turns into an option; None is unknown."""

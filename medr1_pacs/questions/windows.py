@@ -6,8 +6,11 @@ CT only. Other modalities use the window of the object itself.
 
 from __future__ import annotations
 
-from medr1_pacs.questions.schema import Question
-from medr1_pacs.records import Modality, Route, VoiWindow, WindowRequest
+from dataclasses import dataclass
+
+from medr1_pacs.questions.hints import did_you_mean
+from medr1_pacs.records.planned import Route, VoiWindow, WindowRequest
+from medr1_pacs.records.words import Modality
 
 PRESETS = {
     "brain": VoiWindow(40, 80),
@@ -24,8 +27,21 @@ PRESETS = {
 }
 """CT presets: center and width in HU."""
 
-OBJECT_WINDOW = "object"
-"""What the object says, else the anatomy's preset."""
+
+@dataclass(frozen=True, slots=True)
+class WindowChoice:
+    """A parsed `window:`."""
+
+    name: str
+    preset: VoiWindow | None
+    """None: what the object says, else the anatomy's preset."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+OBJECT_WINDOW = WindowChoice("object", None)
+
 
 _FALLBACK_BY_ANATOMY = {
     "head": "brain",
@@ -48,23 +64,31 @@ _FALLBACK_BY_ANATOMY = {
 _FALLBACK = "abdomen"  # soft tissue, and so the least wrong where the region is unknown
 
 
-def window_request(question: Question, route: Route) -> WindowRequest:
+def parse_window(written: object) -> WindowChoice:
+    """Parse what a question writes after `window:`. Raises ValueError with the remedy."""
+    if written in (OBJECT_WINDOW, OBJECT_WINDOW.name):
+        return OBJECT_WINDOW
+    return parse_preset(written)
+
+
+def parse_preset(written: object) -> WindowChoice:
+    """Parse what a question writes after `second_window:`. Raises ValueError with the remedy."""
+    if isinstance(written, WindowChoice):
+        return written
+    if not isinstance(written, str) or written not in PRESETS:
+        raise ValueError(f"`{written}` is no window preset; {did_you_mean(written, PRESETS)}")
+    return WindowChoice(written, PRESETS[written])
+
+
+def window_request(choice: WindowChoice | None, modality: Modality, route: Route) -> WindowRequest:
     """Return how the picture for a question is to be windowed.
 
     A preset of the question wins; `object` or none leaves it to the object, with a fallback by
     anatomy for CT, and for the other modalities to the frame's own percentiles.
     """
-    if question.window is None or question.window == OBJECT_WINDOW:
-        if question.modality is not Modality.CT:
-            return WindowRequest()
-        fallback = _FALLBACK_BY_ANATOMY.get(route.anatomy or "", _FALLBACK)
-        return WindowRequest(fallback=PRESETS[fallback], fallback_name=fallback)
-    return WindowRequest(preset=PRESETS[question.window], preset_name=question.window)
-
-
-def second_window_request(question: Question) -> WindowRequest | None:
-    """Return the second rendering that a question asks for, stored as its own prompt; or None."""
-    if question.second_window is None:
-        return None
-    name = question.second_window
-    return WindowRequest(preset=PRESETS[name], preset_name=name)
+    if choice is not None and choice.preset is not None:
+        return WindowRequest(preset=choice.preset, preset_name=choice.name)
+    if modality is not Modality.CT:
+        return WindowRequest()
+    fallback = _FALLBACK_BY_ANATOMY.get(route.anatomy or "", _FALLBACK)
+    return WindowRequest(fallback=PRESETS[fallback], fallback_name=fallback)

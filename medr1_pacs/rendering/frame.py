@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import Dataset
 
 from medr1_pacs.errors import PixelDataUnusable
-from medr1_pacs.records import VoiWindow, WindowRequest
+from medr1_pacs.records.planned import VoiWindow, WindowRequest
 from medr1_pacs.rendering.color import draw_color, draw_palette, quote_defined_term
 from medr1_pacs.rendering.functional_groups import find_value
 from medr1_pacs.rendering.modality_lut import apply_modality_lut
@@ -121,17 +121,10 @@ def recipe_of(request: WindowRequest) -> str:
     """
     recipe = {
         "renderer_version": RENDERER_VERSION,
-        "preset": _window_values(request.preset),
-        "preset_name": request.preset_name,
-        "fallback": _window_values(request.fallback),
-        "fallback_name": request.fallback_name,
+        **request.to_json(),
         "percentiles": PERCENTILES,
         "sizes_px": [TRAINED_PICTURE_PX, MODEL_PICTURE_PX],
         "resampling": "bicubic",
     }
     canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _window_values(window: VoiWindow | None) -> list[float] | None:
-    return None if window is None else [float(window.center), float(window.width)]

@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from pydicom import Dataset
 
-from medr1_pacs.records import VoiWindow, WindowRequest
+from medr1_pacs.records.planned import VoiWindow, WindowRequest
 from medr1_pacs.rendering.functional_groups import find_items, find_macro, find_number, find_value
 from medr1_pacs.rendering.lut import LookupTable, find_lut
 

@@ -1,4 +1,4 @@
-"""Hold a claim while working, and hold on to a result while the database is away."""
+"""Hold a claim while working, give it back when that fails, and take back what others lost."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from medr1_pacs.db.claims import RENEW_S, WorkTable, release_claim, renew_claim
+from medr1_pacs.db.claims import RENEW_S, WorkQueue
+from medr1_pacs.db.generations import GENERATIONS
+from medr1_pacs.db.renderings import RENDERINGS
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import TransientError
-from medr1_pacs.records import Claim
+from medr1_pacs.db.workers import forget_workers, list_workers
+from medr1_pacs.errors import Interrupted, TransientError
+from medr1_pacs.processes import STEP_MAX_S, ProcessName
+from medr1_pacs.records.work import Claim
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-HELD_MAX_S = 1800.0
-"""A batch that takes longer hangs; somebody else may have its rows."""
+AWAY_WAIT_S = 5.0
+"""How long rows wait whose work met something that is away."""
 PATIENCE_S = 120.0
 """How long a finished result waits for the database before it is given up to be made again."""
 
+_QUEUES = (RENDERINGS, GENERATIONS)
 
-class ClaimKeeper:
-    """Renews a claim from a thread, so that a long batch keeps it; a context manager."""
 
-    def __init__(self, database: Database, table: WorkTable, claim: Claim) -> None:
+class HeldClaim:
+    """Rows in work: a context manager that renews their claim from a thread, so that a long batch
+    keeps it, and that gives them back in the way that fits what went wrong.
+    """
+
+    def __init__(self, database: Database, queue: WorkQueue, claim: Claim) -> None:
+        self.claim = claim
         self._database = database
-        self._table = table
-        self._claim = claim
+        self._queue = queue
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="claim-keeper", daemon=True)
 
-    def __enter__(self) -> ClaimKeeper:
+    def __enter__(self) -> HeldClaim:
         self._thread.start()
         return self
 
@@ -49,16 +57,45 @@ class ClaimKeeper:
         if kind is not None and not issubclass(kind, Exception):
             # Asked to stop: what is unfinished goes back unharmed, at once.
             with suppress(TransientError), self._database.write() as session:
-                release_claim(session, self._table, self._claim.token)
+                self._queue.give_back(session, self.claim)
+
+    def give_back(self, error: TransientError) -> None:
+        """Give everything back unharmed: what is away is nobody's fault."""
+        wait_s = 0.0 if isinstance(error, Interrupted) else AWAY_WAIT_S
+        self._write(self._queue.give_back, wait_s=wait_s, error=str(error))
+
+    def note_failure(self, error: Exception) -> None:
+        """Count an attempt of the only row; of several, find out which it was, one at a time."""
+        if len(self.claim.row_ids) == 1:
+            self.note_attempt(self.claim.row_ids[0], error)
+        else:
+            self._write(self._queue.give_back_suspect, str(error))
+
+    def note_attempt(self, row_id: int, error: Exception) -> None:
+        """Count an attempt of one row, whose work is known to have raised the error."""
+        self._write(self._queue.record_attempt, row_id, f"{type(error).__name__}: {error}")
+
+    def give_up(self, row_id: int, error: Exception) -> None:
+        """Let one row rest as failed: working on it again would fail in the same way."""
+        self._write(self._queue.give_up, row_id, str(error))
+
+    def _write(self, change: Callable[..., None], *arguments: Any, **options: Any) -> None:
+        """Call a method of the queue in a transaction, once the database is there."""
+
+        def write() -> None:
+            with self._database.write() as session:
+                change(session, self.claim, *arguments, **options)
+
+        insist(write)
 
     def _renew(self) -> None:
-        deadline = time.monotonic() + HELD_MAX_S
+        deadline = time.monotonic() + STEP_MAX_S
         while not self._done.wait(RENEW_S) and time.monotonic() < deadline:
             try:
                 with self._database.write() as session:
-                    if not renew_claim(session, self._table, self._claim.token):
+                    if not self._queue.renew(session, self.claim):
                         return  # all recorded, or taken back
-            except Exception as error:  # whatever it is, the next try may succeed
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
                 logger.warning("a claim could not be renewed: %s", error)
 
 
@@ -79,3 +116,26 @@ def insist(action: Callable[[], Result], patience_s: float = PATIENCE_S) -> Resu
                 raise
             time.sleep(wait_s)
             wait_s = min(wait_s * 2, 5.0)
+
+
+def expire_claims(database: Database) -> None:
+    """Take back the rows whose claim ended without a result."""
+    with database.read() as session:
+        if not any(queue.has_expired(session) for queue in _QUEUES):
+            return
+    with database.write() as session:
+        for queue in _QUEUES:
+            queue.expire(session)
+
+
+def release_dead_claims(database: Database) -> None:
+    """Take back at once what processes of this host held that have ended, and forget them."""
+    with database.read() as session:
+        names = [worker.name for worker in list_workers(session)]
+    dead = [name for name in names if ProcessName.parse(name).is_gone]
+    if not dead:
+        return
+    with database.write() as session:
+        for queue in _QUEUES:
+            queue.expire(session, dead_owners=dead)
+        forget_workers(session, dead)

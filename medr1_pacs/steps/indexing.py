@@ -7,45 +7,26 @@ backlog; doing any of it again changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pydicom
 
-from medr1_pacs.attributes import read_attributes
-from medr1_pacs.db.instances import Recorded, has_row, record_instance, record_rejected
+from medr1_pacs.db.instances import Recorded, record_instance, record_rejected
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import InstanceUnreadable, ValueRefused
-from medr1_pacs.part10 import FileMeta, is_uid, read_file_meta
+from medr1_pacs.headers import HeaderUnusable, ReceivedFile, index_header
+from medr1_pacs.part10 import UNKNOWN_META, FileMeta, read_file_meta
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.pseudonyms import pseudonym
-from medr1_pacs.records import (
-    IndexedInstance,
-    PatientIdentity,
-    QuarantineReason,
-    RejectedInstance,
-)
-from medr1_pacs.storage import InstanceStore, StoredName, sha256_from
+from medr1_pacs.records.received import IndexedInstance, RejectedInstance
+from medr1_pacs.records.words import QuarantineReason
+from medr1_pacs.storage.instances import InstanceStore, StoredName, sha256_from
 
 logger = logging.getLogger(__name__)
-
-_UNKNOWN_META = FileMeta("", "", "", "", "")
-_IDENTITY_KEYWORDS = [
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "AccessionNumber",
-]
-_AGE = re.compile(r"^(\d{3})([DWMY])$")  # PS3.5 Table 6.2-1, VR AS
-_DAYS_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,262 +43,135 @@ class IndexReport:
     def total(self) -> int:
         return self.new + self.duplicate + self.quarantined
 
-
-def index_instances(
-    store: InstanceStore,
-    database: Database,
-    vault: Database,
-    *,
-    site_key: bytes,
-    rules: ProjectRules,
-    limit: int = 100,
-) -> IndexReport:
-    """Record the oldest instances of the backlog; call again until `total` is 0.
-
-    Raises
-    ------
-    TransientError
-        The database or the storage is away, or another process records the same instance. Nothing
-        is lost: what was not recorded stays in the backlog.
-    """
-    names = store.incoming(limit)
-    try:
-        return _index(store, database, vault, site_key, rules, names)
-    except ValueRefused as error:
-        # One instance of the batch cannot be recorded; alone, the others can.
-        logger.warning("a batch could not be recorded, going on one by one: %s", error)
-    reports = [_index_alone(store, database, vault, site_key, rules, name) for name in names]
-    return IndexReport(
-        sum(report.new for report in reports),
-        sum(report.duplicate for report in reports),
-        sum(report.quarantined for report in reports),
-        frozenset().union(*(report.unreadable for report in reports)),
-    )
+    def __add__(self, other: IndexReport) -> IndexReport:
+        return IndexReport(
+            self.new + other.new,
+            self.duplicate + other.duplicate,
+            self.quarantined + other.quarantined,
+            self.unreadable | other.unreadable,
+        )
 
 
-def _index_alone(
-    store: InstanceStore,
-    database: Database,
-    vault: Database,
-    site_key: bytes,
-    rules: ProjectRules,
-    stored: StoredName,
-) -> IndexReport:
-    try:
-        return _index(store, database, vault, site_key, rules, [stored])
-    except ValueRefused as error:
-        detail = f"its header could not be recorded: {error}"
-        rejected = _rejected(store, stored, QuarantineReason.UNREADABLE, detail)
-        store.quarantine(stored)
-        with database.write() as session:
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """Takes instances from the backlog to their rows."""
+
+    store: InstanceStore
+    database: Database
+    vault: Database
+    site_key: bytes
+    rules: ProjectRules
+
+    def index(self, limit: int = 100) -> IndexReport:
+        """Record the oldest instances of the backlog; call again until `total` is 0.
+
+        Raises
+        ------
+        TransientError
+            The database or the storage is away, or another process records the same instance.
+            Nothing is lost: what was not recorded stays in the backlog.
+        """
+        names = self.store.incoming(limit)
+        try:
+            return self._index(names)
+        except ValueRefused as error:
+            # One instance of the batch cannot be recorded; alone, the others can.
+            logger.warning("a batch could not be recorded, going on one by one: %s", error)
+        return sum((self._index_alone(name) for name in names), IndexReport())
+
+    def _index(self, names: Sequence[StoredName]) -> IndexReport:
+        indexed, rejected = self._read_all(names)
+        for stored in indexed:
+            self.store.keep(stored)
+        for stored in rejected:
+            self.store.quarantine(stored)
+        now = datetime.now(UTC)
+        record_identities(self.vault, [item.identity for item in indexed.values()], now)
+        with self.database.write() as session:
+            outcomes = {
+                stored: record_instance(session, item, self.rules, now)
+                for stored, item in indexed.items()
+            }
+            for item in rejected.values():
+                record_rejected(session, item, now)
+        for stored, outcome in outcomes.items():
+            if outcome is Recorded.DUPLICATE:
+                self.store.discard_duplicate(stored)
+            else:
+                self.store.forget(stored)
+        for stored in rejected:
+            self.store.forget(stored)
+        new = sum(outcome is Recorded.NEW for outcome in outcomes.values())
+        unreadable = {stored.name for stored in names} - {s.name for s in (*indexed, *rejected)}
+        return IndexReport(new, len(indexed) - new, len(rejected), frozenset(unreadable))
+
+    def _read_all(
+        self, names: Sequence[StoredName]
+    ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
+        indexed: dict[StoredName, IndexedInstance] = {}
+        rejected: dict[StoredName, RejectedInstance] = {}
+        for stored in names:
+            try:
+                with self.store.incoming_path(stored).open("rb") as file:
+                    item = read_received(file, stored, self.site_key)
+            except OSError as error:
+                # One file that the disk does not give must not hold up the others.
+                logger.error("%s cannot be read: %s", stored.name, error.strerror)
+                continue
+            if isinstance(item, IndexedInstance):
+                indexed[stored] = item
+            else:
+                rejected[stored] = item
+        return indexed, rejected
+
+    def _index_alone(self, stored: StoredName) -> IndexReport:
+        try:
+            return self._index([stored])
+        except ValueRefused as error:
+            detail = f"its header could not be recorded: {error}"
+        with self.store.incoming_path(stored).open("rb") as file:
+            meta, offset = read_file_meta(file)
+            received = _describe(file, stored, meta, offset)
+        rejected = received.reject(QuarantineReason.UNREADABLE, detail)
+        self.store.quarantine(stored)
+        with self.database.write() as session:
             record_rejected(session, rejected, datetime.now(UTC))
-        store.instance_path(stored).unlink(missing_ok=True)
-        store.forget(stored)
+        self.store.discard_duplicate(stored)
         return IndexReport(quarantined=1)
 
 
-def _index(
-    store: InstanceStore,
-    database: Database,
-    vault: Database,
-    site_key: bytes,
-    rules: ProjectRules,
-    names: Sequence[StoredName],
-) -> IndexReport:
-    read: dict[StoredName, IndexedInstance | RejectedInstance] = {}
-    for stored in names:
-        try:
-            read[stored] = _read(store, stored, site_key)
-        except OSError as error:
-            # One file that the disk does not give must not hold up the others.
-            logger.error("%s cannot be read: %s", stored.name, error.strerror)
-    for stored, item in read.items():
-        (store.keep if isinstance(item, IndexedInstance) else store.quarantine)(stored)
-    now = datetime.now(UTC)
-    record_identities(
-        vault, [item.identity for item in read.values() if isinstance(item, IndexedInstance)], now
-    )
-    recorded: dict[StoredName, Recorded] = {}
-    with database.write() as session:
-        for stored, item in read.items():
-            if isinstance(item, IndexedInstance):
-                recorded[stored] = record_instance(session, item, rules, now)
-            else:
-                record_rejected(session, item, now)
-    for stored in read:
-        if recorded.get(stored) is Recorded.DUPLICATE:
-            store.discard_duplicate(stored)
-        else:
-            store.forget(stored)
-    new = sum(outcome is Recorded.NEW for outcome in recorded.values())
-    unreadable = frozenset(stored.name for stored in names if stored not in read)
-    return IndexReport(new, len(recorded) - new, len(read) - len(recorded), unreadable)
-
-
-def _read(
-    store: InstanceStore, stored: StoredName, site_key: bytes
+def read_received(
+    file: BinaryIO, stored: StoredName, site_key: bytes
 ) -> IndexedInstance | RejectedInstance:
-    path = store.incoming_path(stored)
+    """Read one received file. Raises only what the disk does (`OSError`)."""
     try:
-        return _read_instance(path, stored, site_key)
-    except _Unusable as error:
-        return _rejected(store, stored, error.reason, str(error))
+        meta, offset = read_file_meta(file)
     except InstanceUnreadable as error:
-        return _rejected(store, stored, QuarantineReason.UNREADABLE, str(error))
+        received = _describe(file, stored, UNKNOWN_META, 0)
+        return received.reject(QuarantineReason.UNREADABLE, str(error))
+    received = _describe(file, stored, meta, offset)
+    try:
+        file.seek(0)
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        return index_header(header, received, site_key)
+    except HeaderUnusable as error:
+        return received.reject(error.reason, str(error))
     except OSError:
         raise
-    except Exception as error:
-        # Whatever a parser makes of hostile bytes; its message may quote them, so it is not kept.
+    except Exception as error:  # noqa: BLE001 - whatever a parser makes of hostile bytes
+        # Its message may quote them, so it is not kept.
         detail = f"the data set does not parse ({type(error).__name__})"
-        return _rejected(store, stored, QuarantineReason.UNREADABLE, detail)
+        return received.reject(QuarantineReason.UNREADABLE, detail)
 
 
-class _Unusable(Exception):
-    def __init__(self, reason: QuarantineReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def _read_instance(path: Path, stored: StoredName, site_key: bytes) -> IndexedInstance:
-    meta, offset = read_file_meta(path)
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    uids = {
-        keyword: str(header.get(keyword) or "").strip("\x00 ")
-        for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-    }
-    for keyword, uid in uids.items():
-        if not is_uid(uid):
-            raise _Unusable(QuarantineReason.UID_MISSING, f"{keyword} is absent or not a UID")
-    if uids["SOPInstanceUID"] != meta.sop_instance_uid:
-        raise _Unusable(
-            QuarantineReason.UID_MISMATCH,
-            "the data set's SOPInstanceUID differs from the command's Affected SOP Instance UID",
-        )
-    attributes = read_attributes(header)
-    with path.open("rb") as file:
-        file.seek(offset)
-        sha256 = sha256_from(file)
-        size_bytes = file.tell() - offset
-    return IndexedInstance(
+def _describe(file: BinaryIO, stored: StoredName, meta: FileMeta, offset: int) -> ReceivedFile:
+    file.seek(offset)
+    sha256 = sha256_from(file)
+    return ReceivedFile(
         stored_name=stored.name,
         received_at=stored.received_at,
         association_token=stored.association_token,
-        calling_ae_title=meta.calling_ae_title,
-        called_ae_title=meta.called_ae_title,
-        sop_instance_uid=uids["SOPInstanceUID"],
-        sop_class_uid=meta.sop_class_uid,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
+        meta=meta,
         sha256=sha256,
-        size_bytes=size_bytes,
-        study_instance_uid=uids["StudyInstanceUID"],
-        series_instance_uid=uids["SeriesInstanceUID"],
-        number_of_frames=_number_of_frames(attributes.get("NumberOfFrames")),
-        attributes=attributes,
-        identity=_identity(header, uids["StudyInstanceUID"], site_key),
-        sex=_one_of(header, "PatientSex", ("M", "F", "O")),
-        age_years=_age_years(header),
-        study_date=_date(header, "StudyDate"),
+        size_bytes=file.tell() - offset,
     )
-
-
-def _rejected(
-    store: InstanceStore, stored: StoredName, reason: QuarantineReason, detail: str
-) -> RejectedInstance:
-    path = store.incoming_path(stored)
-    meta, offset = _UNKNOWN_META, 0
-    with contextlib.suppress(InstanceUnreadable):
-        meta, offset = read_file_meta(path)
-    with path.open("rb") as file:
-        file.seek(offset)
-        sha256 = sha256_from(file)
-    return RejectedInstance(
-        stored_name=stored.name,
-        received_at=stored.received_at,
-        calling_ae_title=meta.calling_ae_title,
-        called_ae_title=meta.called_ae_title,
-        sop_instance_uid=meta.sop_instance_uid,
-        sop_class_uid=meta.sop_class_uid,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
-        sha256=sha256,
-        reason=reason,
-        detail=detail,
-    )
-
-
-def _identity(header: pydicom.Dataset, study_instance_uid: str, site_key: bytes) -> PatientIdentity:
-    values = {keyword: _clean(header, keyword) for keyword in _IDENTITY_KEYWORDS}
-    # Without a patient ID nothing links two studies to one patient, so each is its own.
-    person = f"{values['IssuerOfPatientID']}\x00{values['PatientID']}"
-    if not values["PatientID"]:
-        person = f"study\x00{study_instance_uid}"
-    everything = "\x00".join([study_instance_uid, *values.values()])
-    return PatientIdentity(
-        identity_key=pseudonym(site_key, "identity", everything),
-        patient_key=pseudonym(site_key, "patient", person),
-        study_instance_uid=study_instance_uid,
-        patient_name=values["PatientName"],
-        patient_id=values["PatientID"],
-        issuer_of_patient_id=values["IssuerOfPatientID"],
-        patient_birth_date=values["PatientBirthDate"],
-        accession_number=values["AccessionNumber"],
-    )
-
-
-def _clean(header: pydicom.Dataset, keyword: str) -> str:
-    value: Any = header.get(keyword)
-    return str(value).replace("\x00", "").strip() if value is not None else ""
-
-
-def _one_of(header: pydicom.Dataset, keyword: str, values: Sequence[str]) -> str | None:
-    value = _clean(header, keyword)
-    return value if value in values else None
-
-
-def _date(header: pydicom.Dataset, keyword: str) -> str | None:
-    value = _clean(header, keyword)
-    return value if re.fullmatch(r"\d{8}", value) else None
-
-
-def _age_years(header: pydicom.Dataset) -> int | None:
-    if match := _AGE.match(_clean(header, "PatientAge")):
-        return int(match[1]) // _DAYS_A_YEAR[match[2]]
-    born, studied = _date(header, "PatientBirthDate"), _date(header, "StudyDate")
-    if born is None or studied is None or studied < born:
-        return None
-    return int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
-
-
-def _number_of_frames(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 1
-
-
-def reconcile(store: InstanceStore, database: Database) -> int:
-    """Put every stored file without a row back into the backlog; returns how many.
-
-    After a database was lost or restored from an older backup, the files are the truth.
-    """
-    returned = 0
-    for stored, path in store.settled():
-        with database.read() as session:
-            known = has_row(session, stored.name)
-        if not known:
-            store.return_to_incoming(stored, path)
-            returned += 1
-    return returned
-
-
-def restore_identities(store: InstanceStore, vault: Database, site_key: bytes) -> int:
-    """Write the identities of every stored file to the vault; returns how many files were read.
-
-    After the vault was lost or restored from an older backup. What it knows already is left alone.
-    """
-    count = 0
-    for stored, path in store.settled():
-        try:
-            item = _read_instance(path, stored, site_key)
-        except Exception:  # quarantined for the same reason when it was received
-            logger.debug("no identity in %s", stored.name)
-            continue
-        record_identities(vault, [item.identity], datetime.now(UTC))
-        count += 1
-    return count

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
 from medr1_pacs.errors import InstanceUnreadable
 from medr1_pacs.part10 import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     FileMeta,
     encode_file_meta,
     is_uid,
     read_file_meta,
 )
-from medr1_pacs.storage import NO_ASSOCIATION, InstanceStore, StoredName
+from medr1_pacs.storage.instances import NO_ASSOCIATION, InstanceStore, StoredName
 
 _CHUNK_BYTES = 1 << 20
 
@@ -51,20 +53,17 @@ def ingest_file(store: InstanceStore, path: Path, *, called_ae_title: str) -> St
     InstanceUnreadable
         The file is no DICOM instance, or its transfer syntax is one we do not keep.
     """
-    meta, offset = read_file_meta(path)
-    if meta.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        raise InstanceUnreadable(
-            "Deflated transfer syntax is not accepted; convert it with `dcmconv +te IN OUT`"
-        )
-    own = FileMeta(
-        sop_class_uid=meta.sop_class_uid,
-        sop_instance_uid=meta.sop_instance_uid,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
-        calling_ae_title=meta.calling_ae_title or "FILE",
-        called_ae_title=called_ae_title,
-    )
     with path.open("rb") as file:
-        file.seek(offset)
+        meta, _ = read_file_meta(file)
+        if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+            raise InstanceUnreadable(
+                "Deflated transfer syntax is not accepted; convert it with `dcmconv +te IN OUT`"
+            )
+        own = replace(
+            meta,
+            calling_ae_title=meta.calling_ae_title or "FILE",
+            called_ae_title=called_ae_title,
+        )
         return store.put(_parts(encode_file_meta(own), file))
 
 

@@ -2,14 +2,16 @@
 
 import sqlalchemy as sa
 from alembic import op
-
-from medr1_pacs.db.types import UtcDateTime, json_column_type
+from sqlalchemy.dialects import postgresql
 
 revision = "r0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+# Frozen here: history must not change when the types of the program do.
+UtcDateTime = sa.DateTime(timezone=True)
+Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 # SQLite gives 64-bit row ids to INTEGER PRIMARY KEY alone.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -22,9 +24,9 @@ def upgrade() -> None:
         sa.Column("calling_ae_title", sa.String(length=16), nullable=False),
         sa.Column("called_ae_title", sa.String(length=16), nullable=False),
         sa.Column("peer_address", sa.String(length=64), nullable=False),
-        sa.Column("opened_at", UtcDateTime(), nullable=False),
-        sa.Column("heartbeat_at", UtcDateTime(), nullable=False),
-        sa.Column("closed_at", UtcDateTime(), nullable=True),
+        sa.Column("opened_at", UtcDateTime, nullable=False),
+        sa.Column("heartbeat_at", UtcDateTime, nullable=False),
+        sa.Column("closed_at", UtcDateTime, nullable=True),
         sa.Column("ending", sa.String(length=16), nullable=True),
         sa.Column("instances", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_association")),
@@ -34,13 +36,13 @@ def upgrade() -> None:
     op.create_table(
         "audit_event",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("occurred_at", UtcDateTime(), nullable=False),
+        sa.Column("occurred_at", UtcDateTime, nullable=False),
         sa.Column("actor", sa.String(length=128), nullable=False),
         sa.Column("action", sa.String(length=64), nullable=False),
         sa.Column("object_type", sa.String(length=32), nullable=False),
         sa.Column("object_id", sa.BigInteger(), nullable=True),
-        sa.Column("old_value", json_column_type(), nullable=True),
-        sa.Column("new_value", json_column_type(), nullable=True),
+        sa.Column("old_value", Json, nullable=True),
+        sa.Column("new_value", Json, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_event")),
     )
@@ -60,7 +62,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.String(length=64), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("is_demo", sa.Boolean(), nullable=False),
-        sa.Column("first_used_at", UtcDateTime(), nullable=False),
+        sa.Column("first_used_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoint")),
         sa.UniqueConstraint("name", "sha256", name=op.f("uq_checkpoint_name_sha256")),
     )
@@ -69,7 +71,7 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("patient_key", sa.String(length=32), nullable=False),
         sa.Column("sex", sa.String(length=16), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_patient")),
         sa.UniqueConstraint("patient_key", name=op.f("uq_patient_patient_key")),
     )
@@ -81,8 +83,8 @@ def upgrade() -> None:
         sa.Column("approval_number", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("retention_days", sa.Integer(), nullable=True),
-        sa.Column("ends_at", UtcDateTime(), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("ends_at", UtcDateTime, nullable=True),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_project")),
         sa.UniqueConstraint("name", name=op.f("uq_project_name")),
     )
@@ -98,8 +100,8 @@ def upgrade() -> None:
         sa.Column("called_ae_title", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(32), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("received_at", UtcDateTime(), nullable=False),
-        sa.Column("quarantined_at", UtcDateTime(), nullable=False),
+        sa.Column("received_at", UtcDateTime, nullable=False),
+        sa.Column("quarantined_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantined_instance")),
         sa.UniqueConstraint("stored_name", name=op.f("uq_quarantined_instance_stored_name")),
     )
@@ -112,8 +114,8 @@ def upgrade() -> None:
         sa.Column("modality", sa.String(length=16), nullable=False),
         sa.Column("task", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
-        sa.Column("definition", json_column_type(), nullable=False),
-        sa.Column("first_used_at", UtcDateTime(), nullable=False),
+        sa.Column("definition", Json, nullable=False),
+        sa.Column("first_used_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_question")),
         sa.UniqueConstraint(
             "question_id",
@@ -127,10 +129,10 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("queues", json_column_type(), nullable=False),
-        sa.Column("started_at", UtcDateTime(), nullable=False),
-        sa.Column("heartbeat_at", UtcDateTime(), nullable=False),
-        sa.Column("last_claim_at", UtcDateTime(), nullable=True),
+        sa.Column("queues", Json, nullable=False),
+        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("heartbeat_at", UtcDateTime, nullable=False),
+        sa.Column("last_claim_at", UtcDateTime, nullable=True),
         sa.Column("tokens_per_second", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
         sa.UniqueConstraint("name", name=op.f("uq_worker_name")),
@@ -145,8 +147,8 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("age_years", sa.Integer(), nullable=True),
         sa.Column("study_date", sa.String(length=8), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("last_received_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("last_received_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name=op.f("fk_study_patient_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
         sa.UniqueConstraint("study_instance_uid", name=op.f("uq_study_study_instance_uid")),
@@ -159,7 +161,7 @@ def upgrade() -> None:
         sa.Column("project_id", BigId, nullable=False),
         sa.Column("study_id", BigId, nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
-        sa.Column("added_at", UtcDateTime(), nullable=False),
+        sa.Column("added_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["project.id"], name=op.f("fk_project_study_project_id")
         ),
@@ -201,8 +203,8 @@ def upgrade() -> None:
         sa.Column("study_id", BigId, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("instances", sa.Integer(), nullable=False),
-        sa.Column("completed_at", UtcDateTime(), nullable=False),
-        sa.Column("planned_at", UtcDateTime(), nullable=True),
+        sa.Column("completed_at", UtcDateTime, nullable=False),
+        sa.Column("planned_at", UtcDateTime, nullable=True),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_study_version_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study_version")),
         sa.UniqueConstraint("study_id", "version", name=op.f("uq_study_version_study_id_version")),
@@ -217,15 +219,15 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("number_of_frames", sa.Integer(), nullable=False),
-        sa.Column("attributes", json_column_type(), nullable=False),
+        sa.Column("attributes", Json, nullable=False),
         sa.Column("stored_name", sa.String(length=96), nullable=False),
         sa.Column("association_token", sa.String(length=32), nullable=False),
         sa.Column("calling_ae_title", sa.String(length=16), nullable=False),
         sa.Column("called_ae_title", sa.String(length=16), nullable=False),
         sa.Column("study_version", sa.Integer(), nullable=False),
-        sa.Column("received_at", UtcDateTime(), nullable=False),
-        sa.Column("indexed_at", UtcDateTime(), nullable=False),
-        sa.Column("superseded_at", UtcDateTime(), nullable=True),
+        sa.Column("received_at", UtcDateTime, nullable=False),
+        sa.Column("indexed_at", UtcDateTime, nullable=False),
+        sa.Column("superseded_at", UtcDateTime, nullable=True),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_instance_series_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instance")),
         sa.UniqueConstraint(
@@ -257,7 +259,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(32), nullable=False),
         sa.Column("stated_by", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("stated_at", UtcDateTime(), nullable=False),
+        sa.Column("stated_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["instance_id"], ["instance.id"], name=op.f("fk_reference_standard_instance_id")
         ),
@@ -285,22 +287,22 @@ def upgrade() -> None:
         sa.Column("instance_id", BigId, nullable=False),
         sa.Column("frame_number", sa.Integer(), nullable=False),
         sa.Column("recipe", sa.String(length=64), nullable=False),
-        sa.Column("window_request", json_column_type(), nullable=False),
+        sa.Column("window_request", Json, nullable=False),
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("window_center", sa.Double(), nullable=True),
         sa.Column("window_width", sa.Double(), nullable=True),
         sa.Column("window_source", sa.String(length=64), nullable=True),
         sa.Column("png_sha256", sa.String(length=64), nullable=True),
         sa.Column("seconds", sa.Double(), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("rendered_at", UtcDateTime(), nullable=True),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("rendered_at", UtcDateTime, nullable=True),
         sa.Column("claimed_by", sa.String(length=128), nullable=True),
         sa.Column("claim_token", sa.String(length=32), nullable=True),
-        sa.Column("claimed_until", UtcDateTime(), nullable=True),
+        sa.Column("claimed_until", UtcDateTime, nullable=True),
         sa.Column("is_claimed_alone", sa.Boolean(), nullable=False),
         sa.Column("is_suspect", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("due_at", UtcDateTime, nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["instance_id"], ["instance.id"], name=op.f("fk_rendering_instance_id")
@@ -326,13 +328,13 @@ def upgrade() -> None:
         sa.Column("requested_checkpoint", sa.String(length=32), nullable=False),
         sa.Column("checkpoint", sa.String(length=32), nullable=False),
         sa.Column("coverage", sa.String(32), nullable=False),
-        sa.Column("options", json_column_type(), nullable=False),
-        sa.Column("option_order", json_column_type(), nullable=False),
+        sa.Column("options", Json, nullable=False),
+        sa.Column("option_order", Json, nullable=False),
         sa.Column("prompt_text", sa.Text(), nullable=False),
         sa.Column("prompt_sha256", sa.String(length=64), nullable=False),
-        sa.Column("decoding", json_column_type(), nullable=False),
+        sa.Column("decoding", Json, nullable=False),
         sa.Column("decoding_sha256", sa.String(length=64), nullable=False),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["question_id"], ["question.id"], name=op.f("fk_prompt_question_id")
         ),
@@ -365,7 +367,7 @@ def upgrade() -> None:
         sa.Column("series_id", BigId, nullable=False),
         sa.Column("rendering_id", BigId, nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("skipped", json_column_type(), nullable=True),
+        sa.Column("skipped", Json, nullable=True),
         sa.ForeignKeyConstraint(
             ["question_id"], ["question.id"], name=op.f("fk_selection_question_id")
         ),
@@ -400,7 +402,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("checkpoint_id", BigId, nullable=True),
         sa.Column("engine", sa.String(length=32), nullable=True),
-        sa.Column("versions", json_column_type(), nullable=True),
+        sa.Column("versions", Json, nullable=True),
         sa.Column("dtype", sa.String(length=16), nullable=True),
         sa.Column("attention", sa.String(length=32), nullable=True),
         sa.Column("chat_text", sa.Text(), nullable=True),
@@ -409,15 +411,15 @@ def upgrade() -> None:
         sa.Column("prompt_tokens", sa.Integer(), nullable=True),
         sa.Column("completion_tokens", sa.Integer(), nullable=True),
         sa.Column("seconds", sa.Double(), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("generated_at", UtcDateTime(), nullable=True),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("generated_at", UtcDateTime, nullable=True),
         sa.Column("claimed_by", sa.String(length=128), nullable=True),
         sa.Column("claim_token", sa.String(length=32), nullable=True),
-        sa.Column("claimed_until", UtcDateTime(), nullable=True),
+        sa.Column("claimed_until", UtcDateTime, nullable=True),
         sa.Column("is_claimed_alone", sa.Boolean(), nullable=False),
         sa.Column("is_suspect", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("due_at", UtcDateTime, nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["checkpoint_id"], ["checkpoint.id"], name=op.f("fk_generation_checkpoint_id")
@@ -438,7 +440,7 @@ def upgrade() -> None:
         sa.Column("reasoning", sa.Text(), nullable=True),
         sa.Column("choice", sa.String(length=1), nullable=True),
         sa.Column("choice_text", sa.Text(), nullable=True),
-        sa.Column("answered_at", UtcDateTime(), nullable=False),
+        sa.Column("answered_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["generation_id"], ["generation.id"], name=op.f("fk_answer_generation_id")
         ),

@@ -3,13 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
-from medr1_pacs.db.types import UtcDateTime
-
 revision = "v0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+# Frozen here: history must not change when the types of the program do.
+UtcDateTime = sa.DateTime(timezone=True)
 # SQLite gives 64-bit row ids to INTEGER PRIMARY KEY alone.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("issuer_of_patient_id", sa.Text(), nullable=False),
         sa.Column("patient_birth_date", sa.Text(), nullable=False),
         sa.Column("accession_number", sa.Text(), nullable=False),
-        sa.Column("first_seen_at", UtcDateTime(), nullable=False),
+        sa.Column("first_seen_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_patient_identity")),
         sa.UniqueConstraint("identity_key", name=op.f("uq_patient_identity_identity_key")),
     )

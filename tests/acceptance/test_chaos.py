@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from medr1_pacs.db.tables import Answer, Generation, Instance
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.records import GenerationState, Modality
+from medr1_pacs.records.words import GenerationState, Modality
 
 WAIT_MAX_S = 30.0
 """How long a prompt may wait, once a worker is back, before somebody may work on it again."""

@@ -13,7 +13,7 @@ from service import AE_TITLE, Service
 
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 # Everything that DESIGN promises of an answer; scripts of others read these names.
 ANSWER_FIELDS = [

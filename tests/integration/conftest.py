@@ -9,26 +9,27 @@ import pytest
 from factories import NOON, SITE_KEY, make_indexed_instance
 from sqlalchemy import func, select
 
-from medr1_pacs.db.claims import WorkTable
 from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
 from medr1_pacs.db.vault import VaultBase
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.records import Coverage, GenerationState, PromptKind, RenderingState
-from medr1_pacs.steps.indexing import IndexReport, index_instances
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.records.planned import Decoding, WindowRequest
+from medr1_pacs.records.words import Coverage, GenerationState, PromptKind, RenderingState
+from medr1_pacs.steps.indexing import Indexer, IndexReport
+from medr1_pacs.storage.instances import InstanceStore
 
 
 @pytest.fixture
-def index(store: InstanceStore, database: Database, vault: Database) -> Callable[..., IndexReport]:
-    """Index the backlog once; keywords as `index_instances`."""
+def indexer(store: InstanceStore, database: Database, vault: Database) -> Indexer:
+    """The indexer of a site with one project."""
+    return Indexer(store, database, vault, SITE_KEY, ProjectRules())
 
-    def index(**changes: Any) -> IndexReport:
-        arguments: dict[str, Any] = {"site_key": SITE_KEY, "rules": ProjectRules()}
-        return index_instances(store, database, vault, **(arguments | changes))
 
-    return index
+@pytest.fixture
+def index(indexer: Indexer) -> Callable[..., IndexReport]:
+    """Index the backlog once."""
+    return indexer.index
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def rows(database: Database, vault: Database) -> Callable[..., list[Any]]:
 def add_work(database: Database) -> Callable[..., list[int]]:
     """Add rows that wait for a worker, due since noon; returns their ids."""
 
-    def add_work(table: WorkTable, count: int, **fields: Any) -> list[int]:
+    def add_work(table: type[Rendering | Generation], count: int, **fields: Any) -> list[int]:
         with database.write() as session:
             record_instance(session, make_indexed_instance(), ProjectRules(), NOON)
             instance_id = session.scalar(select(func.max(Instance.id)))
@@ -56,7 +57,7 @@ def add_work(database: Database) -> Callable[..., list[int]]:
                     instance_id=instance_id,
                     frame_number=number,
                     recipe="r" * 64,
-                    window_request={},
+                    window_request=WindowRequest().to_json(),
                     state=state,
                     png_sha256="f" * 64,
                     due_at=NOON,
@@ -101,7 +102,7 @@ def _add_generations(
             option_order=[0, 1],
             prompt_text="Which? A)CT, B)MRI",
             prompt_sha256="p" * 64,
-            decoding={"think": True, "max_new_tokens": 256},
+            decoding=Decoding(think=True, max_new_tokens=256).to_json(),
             decoding_sha256="d" * 64,
             created_at=NOON,
         )

@@ -3,19 +3,28 @@ from factories import make_engine_identity, make_instance, put_instance
 from fakes import FakeDecoder, FakeEngine
 from sqlalchemy import update
 
+from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.answers import iterate_answers
 from medr1_pacs.db.claims import database_now
-from medr1_pacs.db.studies import find_settled, list_studies, record_settled, retry_failed
+from medr1_pacs.db.overview import list_studies
+from medr1_pacs.db.studies import find_settled, record_settled, retry_failed
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering, Study
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import Interrupted, PixelDataUnusable, TransientError
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.records import GenerationState, Modality, ParseStatus, RenderingState, StudyState
+from medr1_pacs.records.words import (
+    GenerationState,
+    Modality,
+    ParseStatus,
+    RenderingState,
+    StudyState,
+)
 from medr1_pacs.routing import load_synonyms
-from medr1_pacs.steps.answering import answer_batch, drain, parse_generations
+from medr1_pacs.steps.answering import answer_batch, parse_generations
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.planning import AskingPolicy, plan_study
+from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.rendering import render_planned
+from workers.tasks import drain
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +40,27 @@ def ask(store, index, database, bank):
         for ds in instances or make_study(Modality.XRAY, 1):
             put_instance(store, ds)
         index()
-        complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
-        policy = AskingPolicy(
+        complete_studies(database, quiet_s=0)
+        questionnaire = Questionnaire(
             bank, load_synonyms(), lambda requested: checkpoint, is_demo=True, think=True
         )
-        assert plan_study(database, policy)
+        assert plan_study(database, questionnaire)
 
     return ask
 
 
 @pytest.fixture
-def render(database, store):
+def render(database, store, pictures):
     def render(decoder=None):
-        return render_planned(database, store, decoder or FakeDecoder(), owner="renderer")
+        return render_planned(database, store, pictures, decoder or FakeDecoder(), owner="renderer")
 
     return render
 
 
 @pytest.fixture
-def answer(database, store):
+def answer(database, pictures):
     def answer(engine):
-        return answer_batch(database, store, engine, owner="answerer")
+        return answer_batch(database, pictures, engine, owner="answerer")
 
     return answer
 
@@ -79,10 +88,10 @@ def study(rows):
     return study
 
 
-def test_a_batch_is_recorded_and_parsed(ask, render, answer, rows, store):
+def test_a_batch_is_recorded_and_parsed(ask, render, answer, rows, pictures):
     ask()
     render()
-    engine = FakeEngine(lambda work: "<think>Ribs.</think><answer>B</answer>", batch_size=99)
+    engine = FakeEngine(lambda prompt: "<think>Ribs.</think><answer>B</answer>", batch_size=99)
 
     results = answer(engine)
 
@@ -99,7 +108,8 @@ def test_a_batch_is_recorded_and_parsed(ask, render, answer, rows, store):
         assert (generation.claim_token, generation.error) == (None, None)
         assert given.parse_status is ParseStatus.PARSED
         assert (given.reasoning, given.choice) == ("Ribs.", "B")
-    assert set(engine.pictures) == {store.read_picture(row.png_sha256) for row in rows(Rendering)}
+    asked = {prompt.png for batch in engine.batches for prompt in batch}
+    assert asked == {pictures.read(row.png_sha256) for row in rows(Rendering)}
 
 
 def test_one_checkpoint_row_stands_for_all_its_answers(ask, render, answer, rows):
@@ -140,8 +150,8 @@ def test_draining_answers_everything_once(ask, render, answer, rows):
 
     drain(lambda: answer(engine), lambda: False)
 
-    asked = [generation_id for batch in engine.batches for generation_id in batch]
-    assert sorted(asked) == [row.id for row in rows(Generation)]
+    asked = [(prompt.text, prompt.png) for batch in engine.batches for prompt in batch]
+    assert len(asked) == len(set(asked)) == len(rows(Generation)) == len(rows(Answer))
     assert max(len(batch) for batch in engine.batches) == 2
 
 
@@ -192,7 +202,7 @@ def test_whatever_a_model_says_is_kept_and_parsed(ask, render, answer, rows, raw
     ask()
     render()
 
-    answer(FakeEngine(lambda work: raw_output, batch_size=99))
+    answer(FakeEngine(lambda prompt: raw_output, batch_size=99))
 
     assert {row.parse_status for row in rows(Answer)} == {status}
 
@@ -202,10 +212,10 @@ def test_a_failure_in_a_batch_fails_only_the_row_that_causes_it(
 ):
     ask()
     render()
-    poison = rows(Generation)[1].id
+    poison, prompt_text = rows(Generation)[1].id, rows(Prompt)[1].prompt_text
 
-    def reply(work):
-        return ValueError("it hurts") if work.generation_id == poison else "<answer>A</answer>"
+    def reply(prompt):
+        return ValueError("it hurts") if prompt.text == prompt_text else "<answer>A</answer>"
 
     engine = FakeEngine(reply, batch_size=8)
     for _ in range(20):
@@ -218,14 +228,14 @@ def test_a_failure_in_a_batch_fails_only_the_row_that_causes_it(
     ]
     assert len(rows(Answer)) == len(rows(Generation)) - 1
     assert study() == (StudyState.FAILED, "1 prompts: ValueError: it hurts")
-    assert engine.batches.count([poison]) == 3
+    assert [len(b) for b in engine.batches if prompt_text in {p.text for p in b}][-3:] == [1, 1, 1]
 
 
 def test_a_batch_that_fails_costs_nobody_an_attempt(ask, render, answer, rows):
     ask()
     render()
 
-    assert answer(FakeEngine(lambda work: ValueError("no"))) == []
+    assert answer(FakeEngine(lambda prompt: ValueError("no"))) == []
 
     assert {row.attempts for row in rows(Generation)} == {0}
 
@@ -235,7 +245,7 @@ def test_a_resource_that_is_away_costs_no_attempt_and_is_waited_for(ask, render,
     render()
 
     with pytest.raises(TransientError):
-        answer(FakeEngine(lambda work: TransientError("the endpoint is away"), batch_size=99))
+        answer(FakeEngine(lambda prompt: TransientError("the endpoint is away"), batch_size=99))
 
     assert {(row.attempts, row.is_suspect) for row in rows(Generation)} == {(0, False)}
     assert {row.error for row in rows(Generation)} == {"the endpoint is away"}
@@ -247,19 +257,19 @@ def test_work_that_was_interrupted_is_free_for_the_next_worker_at_once(ask, rend
     render()
 
     with pytest.raises(Interrupted):
-        answer(FakeEngine(lambda work: Interrupted("stopping"), batch_size=99))
+        answer(FakeEngine(lambda prompt: Interrupted("stopping"), batch_size=99))
 
     assert {row.attempts for row in rows(Generation)} == {0}
     assert answer(FakeEngine()) is not None
 
 
 def test_a_picture_that_was_changed_on_disk_is_drawn_again_before_it_is_asked_about(
-    ask, render, answer, rows, store
+    ask, render, answer, rows, pictures
 ):
     ask()
     render()
     good = rows(Rendering)[0].png_sha256
-    store.picture_path(good).write_bytes(b"forged")
+    pictures.path(good).write_bytes(b"forged")
 
     engine = FakeEngine(batch_size=1)
     answer(engine)
@@ -270,14 +280,14 @@ def test_a_picture_that_was_changed_on_disk_is_drawn_again_before_it_is_asked_ab
     answer(engine)
 
     assert rows(Rendering)[0].png_sha256 == good
-    assert store.read_picture(good) in engine.pictures
+    assert pictures.read(good) in {prompt.png for batch in engine.batches for prompt in batch}
 
 
-def test_a_lost_picture_does_not_hold_up_the_rest_of_its_batch(ask, render, answer, rows, store):
+def test_a_lost_picture_does_not_hold_up_the_rest_of_its_batch(ask, render, answer, rows, pictures):
     ask()
     render()
     lost = rows(Rendering)[0]
-    store.picture_path(lost.png_sha256).unlink()
+    pictures.path(lost.png_sha256).unlink()
 
     results = answer(FakeEngine(batch_size=99))
 
@@ -359,17 +369,17 @@ def test_an_answer_tells_everything_that_made_it(ask, render, answer, database):
         answers = list(iterate_answers(session))
         (listed,) = list_studies(session)
 
-    assert listed["answers"] == len(answers)
+    assert listed.answers == len(answers)
     first = answers[0]
-    assert (first["kind"], first["run"], first["is_demo"], first["is_current"]) == (
+    assert (first.kind, first.run, first.is_demo, first.is_current) == (
         "protocol",
         1,
         True,
         True,
     )
-    assert (first["modality"], first["checkpoint"], first["frame_number"]) == ("X-Ray", "demo", 1)
-    assert first["choice_text"] == first["options"][0]
-    assert first["is_correct"] in (True, False, None)
+    assert (first.modality, first.checkpoint, first.frame_number) == ("X-Ray", "demo", 1)
+    assert first.choice_text == first.options[0]
+    assert first.is_correct in (True, False, None)
 
 
 def test_an_answer_about_an_earlier_version_is_not_current(ask, render, answer, database):
@@ -383,7 +393,7 @@ def test_an_answer_about_an_earlier_version_is_not_current(ask, render, answer, 
     answer(FakeEngine(batch_size=99))
 
     with database.read() as session:
-        current = {row["study_version"]: row["is_current"] for row in iterate_answers(session)}
+        current = {row.study_version: row.is_current for row in iterate_answers(session)}
     assert current == {1: False, 2: True}
 
 
@@ -395,8 +405,6 @@ def test_answers_of_one_study_are_found_by_its_uid(ask, render, answer, database
     uid = make_study(Modality.XRAY, 1)[0].StudyInstanceUID
 
     with database.read() as session:
-        found = {
-            row["study_instance_uid"] for row in iterate_answers(session, study_instance_uid=uid)
-        }
+        found = {row.study_instance_uid for row in iterate_answers(session, study_instance_uid=uid)}
 
     assert found == {uid}

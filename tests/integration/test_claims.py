@@ -2,41 +2,24 @@ import threading
 from datetime import timedelta
 
 import pytest
-from factories import make_engine_identity, make_generated
+from factories import make_engine_identity, make_output
 from sqlalchemy import update
 
-from medr1_pacs.db.claims import (
-    claim_alone_next,
-    claim_rows,
-    database_now,
-    expire_claims,
-    record_attempt,
-    release_claim,
-    renew_claim,
-)
+from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.generations import (
+    GENERATIONS,
     claim_generations,
-    fail_generations,
     record_answer,
     record_generated,
 )
-from medr1_pacs.db.renderings import (
-    claim_renderings,
-    fail_renderings,
-    record_picture,
-    record_unusable,
-)
+from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
 from medr1_pacs.db.tables import Answer, AuditEvent, Generation, Rendering
-from medr1_pacs.records import (
-    Claim,
-    GenerationState,
-    ParsedAnswer,
-    ParseStatus,
-    RenderedPicture,
-    RenderingState,
-)
+from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.records.planned import Decoding
+from medr1_pacs.records.words import GenerationState, ParseStatus, RenderingState
+from medr1_pacs.records.work import Claim, RenderedPicture
 
-FAIL = {Rendering: fail_renderings, Generation: fail_generations}
+QUEUE = {Rendering: RENDERINGS, Generation: GENERATIONS}
 PICTURE = RenderedPicture("a" * 64, 40.0, 400.0, "preset", 0.1)
 
 
@@ -47,11 +30,11 @@ def table(request):
 
 @pytest.fixture
 def claim(database):
-    """Claim rows of a table that are due, whatever their state."""
+    """Claim rows of a table that are due."""
 
     def claim(table, limit=8, owner="worker 1"):
         with database.write() as session:
-            return claim_rows(session, table, (), owner=owner, limit=limit)
+            return QUEUE[table].claim(session, owner=owner, limit=limit)
 
     return claim
 
@@ -67,7 +50,7 @@ def expire(database):
                 update(table).where(table.claim_token.is_not(None)).values(claimed_until=past)
             )
         with database.write() as session:
-            return expire_claims(session, table, FAIL[table])
+            return QUEUE[table].expire(session)
 
     return expire
 
@@ -91,7 +74,7 @@ def test_claimants_at_once_never_share_a_row_and_leave_none(database, table, add
         start.wait()
         for _ in ids:
             with database.write() as session:
-                claim = claim_rows(session, table, (), owner=owner, limit=3)
+                claim = QUEUE[table].claim(session, owner=owner, limit=3)
             claimed.extend(claim.row_ids if claim else ())
 
     threads = [threading.Thread(target=work, args=(f"worker {n}",)) for n in range(4)]
@@ -108,8 +91,8 @@ def test_a_row_that_somebody_is_claiming_is_passed_over(database, add_work):
     first, second = add_work(Rendering, 2)
 
     with database.write() as session, database.write() as other:
-        assert claim_rows(session, Rendering, (), owner="a", limit=1).row_ids == (first,)
-        assert claim_rows(other, Rendering, (), owner="b", limit=2).row_ids == (second,)
+        assert RENDERINGS.claim(session, owner="a", limit=1).row_ids == (first,)
+        assert RENDERINGS.claim(other, owner="b", limit=2).row_ids == (second,)
 
 
 def test_the_oldest_due_rows_are_claimed_first_up_to_the_limit(claim, table, add_work):
@@ -148,7 +131,7 @@ def test_a_renewed_claim_lasts_longer(database, claim, table, add_work, rows):
         before = database_now(session)
 
     with database.write() as session:
-        assert renew_claim(session, table, made.token)
+        assert QUEUE[table].renew(session, made)
 
     assert rows(table)[0].claimed_until >= before + timedelta(seconds=19)
 
@@ -159,7 +142,7 @@ def test_a_claim_that_was_taken_back_cannot_be_renewed(database, claim, expire, 
     expire(table)
 
     with database.write() as session:
-        assert not renew_claim(session, table, made.token)
+        assert not QUEUE[table].renew(session, made)
 
 
 def test_rows_that_are_given_back_are_unharmed(database, claim, table, add_work, rows):
@@ -167,7 +150,7 @@ def test_rows_that_are_given_back_are_unharmed(database, claim, table, add_work,
     made = claim(table)
 
     with database.write() as session:
-        release_claim(session, table, made.token)
+        QUEUE[table].give_back(session, made)
 
     assert [(row.attempts, row.is_suspect, row.error) for row in rows(table)] == [
         (0, False, None)
@@ -180,7 +163,7 @@ def test_a_living_claim_does_not_expire(database, claim, table, add_work):
     claim(table)
 
     with database.write() as session:
-        assert expire_claims(session, table, FAIL[table]) == 0
+        assert QUEUE[table].expire(session) == 0
 
 
 def test_the_claim_of_an_owner_known_to_be_dead_ends_at_once(database, claim, table, add_work):
@@ -189,7 +172,7 @@ def test_the_claim_of_an_owner_known_to_be_dead_ends_at_once(database, claim, ta
     claim(table, limit=1, owner="alive")
 
     with database.write() as session:
-        assert expire_claims(session, table, FAIL[table], dead_owners=["dead"]) == 1
+        assert QUEUE[table].expire(session, dead_owners=["dead"]) == 1
 
 
 def test_rows_that_were_lost_together_are_suspect_and_next_claimed_alone(
@@ -247,7 +230,7 @@ def test_a_raised_error_counts_and_waits_longer_each_time(
     for _ in range(2):
         made = claim(table, limit=1)
         with database.write() as session:
-            record_attempt(session, table, made.token, row_id, "ValueError: no", FAIL[table])
+            QUEUE[table].record_attempt(session, made, row_id, "ValueError: no")
             waits.append(session.get(table, row_id).due_at - database_now(session))
         make_due(table)
 
@@ -263,7 +246,7 @@ def test_three_raised_errors_are_the_end(database, claim, make_due, table, add_w
     for _ in range(3):
         made = claim(table, limit=1)
         with database.write() as session:
-            record_attempt(session, table, made.token, row_id, "ValueError: no", FAIL[table])
+            QUEUE[table].record_attempt(session, made, row_id, "ValueError: no")
         make_due(table)
 
     (row,) = rows(table)
@@ -276,7 +259,7 @@ def test_an_error_under_a_stale_token_is_not_counted(database, claim, table, add
     claim(table)
 
     with database.write() as session:
-        record_attempt(session, table, "stale", row_id, "late", FAIL[table])
+        QUEUE[table].record_attempt(session, Claim("stale", (row_id,)), row_id, "late")
 
     assert rows(table)[0].attempts == 0
 
@@ -288,7 +271,7 @@ def test_a_batch_that_raised_is_tried_one_by_one_without_counting(
     made = claim(table)
 
     with database.write() as session:
-        claim_alone_next(session, table, made, "ValueError: one of them")
+        QUEUE[table].give_back_suspect(session, made, "ValueError: one of them")
 
     assert [row.attempts for row in rows(table)] == [0, 0, 0]
     assert [claim(table).row_ids for _ in ids] == [(row_id,) for row_id in ids]
@@ -302,7 +285,7 @@ def test_a_picture_under_a_stale_token_is_refused(database, add_work, expire, ro
 
     with database.write() as session:
         assert not record_picture(session, stale, rendering_id, PICTURE)
-        record_unusable(session, stale, rendering_id, "late")
+        RENDERINGS.give_up(session, stale, rendering_id, "late")
 
     (row,) = rows(Rendering)
     assert (row.state, row.error) == (
@@ -335,10 +318,10 @@ def test_a_generation_under_a_stale_token_is_refused(database, add_work, expire,
 
     with database.write() as session:
         identity = make_engine_identity()
-        late, right = (make_generated(generation_id, raw_output=text) for text in ("late", "right"))
-        assert not record_generated(session, stale, late, identity)
-        assert record_generated(session, live, right, identity)
-        assert not record_generated(session, live, late, identity)
+        late, right = (make_output(raw_output=text) for text in ("late", "right"))
+        assert not record_generated(session, stale, generation_id, late, identity)
+        assert record_generated(session, live, generation_id, right, identity)
+        assert not record_generated(session, live, generation_id, late, identity)
 
     assert rows(Generation)[0].raw_output == "right"
 
@@ -372,6 +355,6 @@ def test_generations_are_claimed_for_one_checkpoint_and_with_a_picture_only(data
         claim, work = claim_generations(session, "demo", owner="w", limit=9)
 
     assert isinstance(claim, Claim)
-    assert [(item.png_sha256, item.think, item.max_new_tokens) for item in work] == [
-        ("f" * 64, True, 256)
+    assert [(item.png_sha256, item.decoding) for item in work] == [
+        ("f" * 64, Decoding(think=True, max_new_tokens=256))
     ]

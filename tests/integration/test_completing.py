@@ -5,7 +5,8 @@ from factories import make_instance, make_uid, put_instance
 
 from medr1_pacs.db.associations import close_orphans, record_associations
 from medr1_pacs.db.tables import Association, AuditEvent, Study, StudyVersion
-from medr1_pacs.records import AssociationRecord, StudyState
+from medr1_pacs.records.received import AssociationRecord
+from medr1_pacs.records.words import StudyState
 from medr1_pacs.steps.completing import complete_studies
 
 TOKEN = "a" * 16
@@ -25,7 +26,7 @@ def complete(database):
     """Complete what has been quiet for a minute, as of now."""
 
     def complete():
-        return complete_studies(database, quiet_s=60, heartbeat_limit_s=15)
+        return complete_studies(database, quiet_s=60)
 
     return complete
 

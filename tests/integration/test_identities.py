@@ -6,15 +6,13 @@ import traceback
 from dataclasses import replace
 
 import pytest
-from factories import SITE_KEY, make_identity, make_indexed_instance, make_instance, put_instance
+from factories import make_identity, make_indexed_instance, make_instance, put_instance
 from sqlalchemy import MetaData, select
 
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Instance, Patient, Study
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import DatabaseUnavailable
-from medr1_pacs.projects import ProjectRules
-from medr1_pacs.steps.indexing import index_instances
 
 CANARIES = {
     "PatientName": "Kanarienvogel^Tweety",
@@ -94,14 +92,14 @@ from pathlib import Path
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.steps.indexing import index_instances
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.steps.indexing import Indexer
+from medr1_pacs.storage.instances import InstanceStore
 
 configure_logs(verbose=True)
 root, research, vault = sys.argv[1:]
 store = InstanceStore(Path(root))
 databases = [Database(url) for url in (research, vault)]
-report = index_instances(store, *databases, site_key=b"k", rules=ProjectRules())
+report = Indexer(store, *databases, site_key=b"k", rules=ProjectRules()).index()
 print(report.total)
 """
 
@@ -135,12 +133,12 @@ def test_no_log_record_of_indexing_names_a_patient(store, index, caplog):
     assert [record for record in ours if quotes(vars(record))] == []
 
 
-def test_an_error_of_the_vault_names_nobody(store, database, tmp_path):
+def test_an_error_of_the_vault_names_nobody(store, indexer, tmp_path):
     put_instance(store, make_instance(**CANARIES))
     empty = Database(f"sqlite:///{tmp_path / 'not migrated.sqlite'}")
 
     with pytest.raises(DatabaseUnavailable) as caught:
-        index_instances(store, database, empty, site_key=SITE_KEY, rules=ProjectRules())
+        replace(indexer, vault=empty).index()
     empty.dispose()
 
     assert quotes("".join(traceback.format_exception(caught.value))) == []

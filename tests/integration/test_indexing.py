@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pydicom
 import pytest
 from factories import (
@@ -28,10 +30,11 @@ from medr1_pacs.errors import DatabaseUnavailable, TransientError
 from medr1_pacs.part10 import encode_file_meta
 from medr1_pacs.projects import Project as DeclaredProject
 from medr1_pacs.projects import ProjectRule, ProjectRules
-from medr1_pacs.records import QuarantineReason, StudyState
+from medr1_pacs.records.words import QuarantineReason, StudyState
 from medr1_pacs.steps import indexing
-from medr1_pacs.steps.indexing import IndexReport, index_instances, reconcile
-from medr1_pacs.storage import InstanceStore, StoredName
+from medr1_pacs.steps.indexing import IndexReport
+from medr1_pacs.steps.reconciling import reconcile, restore_identities
+from medr1_pacs.storage.instances import InstanceStore, StoredName
 
 
 def kept(store):
@@ -304,45 +307,73 @@ class PowerCut(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize(
-    "step",
-    ["store.keep", "record_identities", "record_instance", "store.forget"],
-)
-@pytest.mark.parametrize("is_bad", [False, True], ids=["good", "bad"])
-def test_a_crash_between_any_two_steps_is_harmless(
-    store, index, rows, monkeypatch, step, moment, is_bad
-):
-    if is_bad:
-        step = {
-            "store.keep": "store.quarantine",
-            "record_instance": "record_rejected",
-        }.get(step, step)
-    changes = {"StudyInstanceUID": None} if is_bad else {}
-    stored = put_instance(store, make_instance(**changes))
-    with monkeypatch.context() as patch:
-        where, name = (InstanceStore, step[6:]) if step.startswith("store.") else (indexing, step)
+@pytest.fixture
+def crash(monkeypatch, index):
+    """Index, with the power cut before or after a call of one function."""
+
+    def crash(where, name, moment):
         real = getattr(where, name)
 
-        def crash(*arguments, **options):
+        def cut(*arguments, **options):
             if moment == "after":
                 real(*arguments, **options)
             raise PowerCut
 
-        patch.setattr(where, name, crash)
-        with pytest.raises(PowerCut):
-            index()
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, cut)
+            with pytest.raises(PowerCut):
+                index()
+
+    return crash
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (InstanceStore, "keep"),
+        (indexing, "record_identities"),
+        (indexing, "record_instance"),
+        (InstanceStore, "forget"),
+    ],
+)
+def test_a_crash_between_any_two_steps_is_harmless(store, index, rows, crash, where, name, moment):
+    stored = put_instance(store, make_instance())
+    crash(where, name, moment)
 
     index()
 
-    table = QuarantinedInstance if is_bad else Instance
-    assert [row.stored_name for row in rows(table)] == [stored.name]
-    assert len(rows(PatientIdentityRow)) == (0 if is_bad else 1)
+    assert [row.stored_name for row in rows(Instance)] == [stored.name]
+    assert len(rows(PatientIdentityRow)) == 1
     assert store.incoming(1) == []
-    path = store.quarantine_path(stored) if is_bad else store.instance_path(stored)
-    assert path.exists()
+    assert store.instance_path(stored).exists()
     actions = [event.action for event in rows(AuditEvent)]
-    assert len(actions) == len(set(actions))
+    assert len(actions) == len(set(actions)) > 0
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (InstanceStore, "quarantine"),
+        (indexing, "record_identities"),
+        (indexing, "record_rejected"),
+        (InstanceStore, "forget"),
+    ],
+)
+def test_a_crash_on_the_way_to_quarantine_is_harmless(
+    store, index, rows, crash, where, name, moment
+):
+    stored = put_instance(store, make_instance(StudyInstanceUID=None))
+    crash(where, name, moment)
+
+    index()
+
+    assert [row.stored_name for row in rows(QuarantinedInstance)] == [stored.name]
+    assert rows(PatientIdentityRow) == []
+    assert store.incoming(1) == []
+    assert store.quarantine_path(stored).exists()
+    assert [event.action for event in rows(AuditEvent)] == ["instance.quarantined"]
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
@@ -418,31 +449,26 @@ def test_an_instance_that_another_indexer_is_recording_stays_in_the_backlog(
     assert kept(store) == [stored]
 
 
-@pytest.mark.parametrize("which", ["research", "vault"])
-def test_while_a_database_is_away_the_backlog_keeps_everything(
-    store, database, vault, index, rows, tmp_path, which
-):
+@pytest.mark.parametrize("which", ["database", "vault"])
+def test_while_a_database_is_away_the_backlog_keeps_everything(store, indexer, rows, which):
     stored = [put_instance(store, make_instance()) for _ in range(3)]
     away = Database("postgresql+psycopg://medr1@127.0.0.1:1/nowhere")
-    arguments = {"research": (away, vault), "vault": (database, away)}[which]
 
     with pytest.raises(DatabaseUnavailable):
-        index_instances(store, *arguments, site_key=SITE_KEY, rules=ProjectRules())
+        replace(indexer, **{which: away}).index()
     away.dispose()
 
     assert store.incoming(9) == stored
     assert rows(Instance) == []
-    assert index() == IndexReport(new=3)
+    assert indexer.index() == IndexReport(new=3)
 
 
-def test_an_identity_is_in_the_vault_before_any_row_refers_to_it(
-    store, vault, database, monkeypatch, rows
-):
+def test_an_identity_is_in_the_vault_before_any_row_refers_to_it(store, indexer, rows):
     put_instance(store, make_instance())
     away = Database("postgresql+psycopg://medr1@127.0.0.1:1/nowhere")
 
     with pytest.raises(DatabaseUnavailable):
-        index_instances(store, away, vault, site_key=SITE_KEY, rules=ProjectRules())
+        replace(indexer, database=away).index()
     away.dispose()
 
     assert len(rows(PatientIdentityRow)) == 1
@@ -492,7 +518,7 @@ def test_an_empty_backlog_is_an_empty_report(index):
     assert index().total == 0
 
 
-def test_a_study_belongs_to_every_project_that_one_of_its_instances_brings(store, index, rows):
+def test_a_study_belongs_to_every_project_that_one_of_its_instances_brings(store, indexer, rows):
     rules = ProjectRules(
         (DeclaredProject("default"), DeclaredProject("lung", "Lung nodules", "EK-1")),
         (ProjectRule("lung", {"called_ae_title": "LUNG"}),),
@@ -500,7 +526,7 @@ def test_a_study_belongs_to_every_project_that_one_of_its_instances_brings(store
     for called_ae_title in ("MEDR1", "LUNG", "LUNG"):
         put_instance(store, make_instance(), called_ae_title=called_ae_title)
 
-    index(rules=rules)
+    replace(indexer, rules=rules).index()
 
     assert [(row.name, row.approval_number) for row in rows(Project)] == [
         ("default", ""),
@@ -567,14 +593,14 @@ def test_a_study_that_loses_an_instance_to_another_is_reopened(receive, complete
 
 def test_a_file_that_the_disk_does_not_give_holds_up_no_other(store, index, rows, monkeypatch):
     bad, good = (put_instance(store, make_instance()) for _ in range(2))
-    read = indexing._read_instance
+    read = indexing.read_received
 
-    def read_unless_bad(path, stored, site_key):
+    def read_unless_bad(file, stored, site_key):
         if stored == bad:
             raise OSError(5, "Input/output error")
-        return read(path, stored, site_key)
+        return read(file, stored, site_key)
 
-    monkeypatch.setattr(indexing, "_read_instance", read_unless_bad)
+    monkeypatch.setattr(indexing, "read_received", read_unless_bad)
 
     assert index() == IndexReport(new=1, unreadable=frozenset({bad.name}))
 
@@ -587,6 +613,6 @@ def test_identities_are_restored_to_a_lost_vault(store, receive, rows, vault):
     with vault.write() as session:
         session.execute(delete(PatientIdentityRow))
 
-    assert indexing.restore_identities(store, vault, SITE_KEY) == 1
+    assert restore_identities(store, vault, SITE_KEY) == 1
 
     assert [row.patient_id for row in rows(PatientIdentityRow)] == ["P-17"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from factories import dataset_bytes, make_instance, make_uid, real_file
+from factories import dataset_bytes, make_instance, make_uid, read_meta, real_file
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -26,11 +26,10 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Association, Instance, QuarantinedInstance
 from medr1_pacs.errors import DatabaseUnavailable, SettingInvalid
 from medr1_pacs.listener import associations as association_log
+from medr1_pacs.listener.admission import is_admitted, parse_allowed_peers
 from medr1_pacs.listener.associations import AssociationLog
-from medr1_pacs.listener.policy import is_admitted, parse_allowed_peers
 from medr1_pacs.listener.server import Listener
-from medr1_pacs.part10 import read_file_meta
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
 
 SUCCESS = 0x0000
 
@@ -38,7 +37,7 @@ SUCCESS = 0x0000
 @pytest.fixture
 def listen(monkeypatch):
     """Start listeners on free ports; keywords as `Listener`, and what writes association rows."""
-    monkeypatch.setattr(association_log, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(association_log, "ASSOCIATION_HEARTBEAT_S", 0.05)
     with ExitStack() as listeners:
 
         def listen(store, write_rows=lambda rows: None, **changes):
@@ -91,7 +90,7 @@ def sqlite_only(test):
 
 
 def data_set_of(path: Path) -> bytes:
-    _, offset = read_file_meta(path)
+    _, offset = read_meta(path)
     return path.read_bytes()[offset:]
 
 
@@ -110,7 +109,7 @@ def test_an_acknowledged_instance_is_on_disk_as_it_was_sent(store, listen, assoc
     assert associate(listen(store), syntax).send_c_store(ds).Status == SUCCESS
 
     (stored,) = store.incoming(9)
-    meta, _ = read_file_meta(store.incoming_path(stored))
+    meta, _ = read_meta(store.incoming_path(stored))
     assert data_set_of(store.incoming_path(stored)) == dataset_bytes(ds)
     assert (meta.sop_instance_uid, meta.transfer_syntax_uid) == (ds.SOPInstanceUID, syntax)
     assert (meta.calling_ae_title, meta.called_ae_title) == ("SCANNER", "MEDR1")
@@ -132,7 +131,7 @@ def test_the_called_ae_title_is_kept_whatever_it_is(store, listen, associate):
     associate(listen(store), called="LUNG").send_c_store(make_instance())
 
     (stored,) = store.incoming(9)
-    assert read_file_meta(store.incoming_path(stored))[0].called_ae_title == "LUNG"
+    assert read_meta(store.incoming_path(stored))[0].called_ae_title == "LUNG"
 
 
 def test_unknown_private_and_odd_elements_arrive_as_they_were_sent(store, listen, associate):
@@ -178,7 +177,7 @@ def test_storescu_sends_real_files_of_many_syntaxes(store, listen, tmp_path):
     received = [store.incoming_path(stored) for stored in store.incoming(99)]
     assert len(received) == len(files)
     for sent, got in zip(files, received, strict=True):
-        assert read_file_meta(got)[0].transfer_syntax_uid == (
+        assert read_meta(got)[0].transfer_syntax_uid == (
             pydicom.dcmread(sent, stop_before_pixels=True).file_meta.TransferSyntaxUID
         )
         assert pydicom.dcmread(got).get("PixelData") == pydicom.dcmread(sent).get("PixelData")
@@ -487,7 +486,7 @@ def test_senders_at_once_lose_nothing(store, listen, associate):
         assert association.send_c_store(ds).Status == SUCCESS
         sent.add(ds.SOPInstanceUID)
 
-    metas = [read_file_meta(store.incoming_path(stored))[0] for stored in store.incoming(99)]
+    metas = [read_meta(store.incoming_path(stored))[0] for stored in store.incoming(99)]
     assert {meta.sop_instance_uid for meta in metas} == sent
 
 

@@ -2,6 +2,7 @@ import pytest
 from factories import make_instance, make_uid, put_instance, real_file
 from sqlalchemy import update
 
+from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -17,10 +18,10 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
-from medr1_pacs.records import Modality, StudyState, TruthSource
+from medr1_pacs.records.words import Modality, StudyState, TruthSource
 from medr1_pacs.routing import load_synonyms
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.planning import AskingPolicy, plan_study
+from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.receiving import ingest_file
 
 
@@ -30,22 +31,22 @@ def bank():
 
 
 @pytest.fixture
-def policy(bank):
+def questionnaire(bank):
     """A site without checkpoints: the demo's stands in for all."""
-    return AskingPolicy(bank, load_synonyms(), lambda requested: "demo", is_demo=True, think=True)
+    return Questionnaire(bank, load_synonyms(), lambda requested: "demo", is_demo=True, think=True)
 
 
 @pytest.fixture
-def plan(store, index, database, policy):
+def plan(store, index, database, questionnaire):
     """Receive a study, complete it at once and plan it."""
 
-    def plan(instances, policy=policy):
+    def plan(instances, questionnaire=questionnaire):
         for ds in instances:
             put_instance(store, ds)
         while index().total:
             pass
-        complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
-        assert plan_study(database, policy)
+        complete_studies(database, quiet_s=0)
+        assert plan_study(database, questionnaire)
 
     return plan
 
@@ -126,20 +127,20 @@ def test_the_truths_that_the_header_knows_are_recorded(plan, rows):
         assert row.truth in questions[row.question_id].definition["options"]
 
 
-def test_planning_again_changes_nothing(plan, rows, database, policy):
+def test_planning_again_changes_nothing(plan, rows, database, questionnaire):
     plan(make_study(Modality.XRAY, 1))
     before = len(rows(Prompt))
 
-    assert not plan_study(database, policy)
+    assert not plan_study(database, questionnaire)
     with database.write() as session:
         session.execute(update(Study).values(state=StudyState.COMPLETE))
-    assert plan_study(database, policy)
+    assert plan_study(database, questionnaire)
 
     assert len(rows(Prompt)) == before
     assert len(rows(StudyVersion)) == 1
 
 
-def test_the_next_version_asks_only_what_is_new(plan, rows, policy, bank):
+def test_the_next_version_asks_only_what_is_new(plan, rows, questionnaire, bank):
     # The middle slice changes when two slices arrive late: its prompts are new, the others stay.
     study = make_study(Modality.CT, 1)
     plan(study[:3])
@@ -207,21 +208,21 @@ def test_what_no_question_applies_to_is_said_with_the_reason(plan, rows, ds, rea
 
 
 def test_a_study_that_was_reopened_meanwhile_is_not_planned_as_it_was(
-    store, index, database, policy, rows, monkeypatch
+    store, index, database, questionnaire, rows, monkeypatch
 ):
     put_instance(store, make_study(Modality.XRAY, 1)[0])
     index()
-    complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
+    complete_studies(database, quiet_s=0)
     real = plan_study.__globals__["build_plan"]
 
-    def slow(study, policy):
-        built = real(study, policy)
+    def slow(study, questionnaire):
+        built = real(study, questionnaire)
         put_instance(store, make_instance(StudyInstanceUID=study.study_instance_uid))
         index()
         return built
 
     monkeypatch.setitem(plan_study.__globals__, "build_plan", slow)
-    plan_study(database, policy)
+    plan_study(database, questionnaire)
 
     assert (rows(Study)[0].state, rows(Study)[0].version) == (StudyState.RECEIVING, 2)
     assert rows(Prompt) == []
@@ -232,11 +233,11 @@ def test_a_study_that_was_reopened_meanwhile_is_not_planned_as_it_was(
     [("CT_small.dcm", "CT"), ("MR_small.dcm", "MRI"), ("examples_rgb_color.dcm", "Ultrasound")],
 )
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_a_real_file_is_routed(store, index, database, policy, rows, name, modality):
+def test_a_real_file_is_routed(store, index, database, questionnaire, rows, name, modality):
     ingest_file(store, real_file(name), called_ae_title="MEDR1")
     assert index().new == 1
-    complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
+    complete_studies(database, quiet_s=0)
 
-    plan_study(database, policy)
+    plan_study(database, questionnaire)
 
     assert rows(Series)[0].route_modality == modality

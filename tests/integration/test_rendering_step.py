@@ -8,16 +8,17 @@ from fakes import FakeDecoder
 from PIL import Image
 from sqlalchemy import update
 
+from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.tables import AuditEvent, Generation, Instance, Rendering
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import StorageUnavailable
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.records import GenerationState, Modality, RenderingState
+from medr1_pacs.records.words import GenerationState, Modality, RenderingState
 from medr1_pacs.routing import load_synonyms
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.planning import AskingPolicy, plan_study
+from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.receiving import ingest_file
 from medr1_pacs.steps.rendering import render_planned
 
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def policy():
+def questionnaire():
     bank = load_bank(PACKAGED_BANK)
-    return AskingPolicy(bank, load_synonyms(), lambda requested: "demo", is_demo=True, think=True)
+    return Questionnaire(bank, load_synonyms(), lambda requested: "demo", is_demo=True, think=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +38,35 @@ def decoder():
 
 
 @pytest.fixture
-def plan(index, database, policy):
+def plan(index, database, questionnaire):
     """Plan what is in the backlog."""
 
     def plan():
         index()
-        complete_studies(database, quiet_s=0, heartbeat_limit_s=15)
-        while plan_study(database, policy):
+        complete_studies(database, quiet_s=0)
+        while plan_study(database, questionnaire):
             pass
 
     return plan
 
 
 @pytest.fixture
-def render(database, store, decoder):
+def render(database, store, pictures, decoder):
     def render(decoder=decoder):
         drawn = 0
-        while (count := render_planned(database, store, decoder, owner="w")) is not None:
+        while (count := render_planned(database, store, pictures, decoder, owner="w")) is not None:
             drawn += count
         return drawn
 
     return render
 
 
-def picture_of(store, rendering):
-    return np.asarray(Image.open(BytesIO(store.read_picture(rendering.png_sha256))))
+def picture_of(pictures, rendering):
+    return np.asarray(Image.open(BytesIO(pictures.read(rendering.png_sha256))))
 
 
 @pytest.mark.parametrize("modality", list(Modality))
-def test_every_modality_of_the_demo_is_drawn(store, plan, render, rows, modality):
+def test_every_modality_of_the_demo_is_drawn(store, pictures, plan, render, rows, modality):
     for ds in make_study(modality, 1):
         put_instance(store, ds)
     plan()
@@ -74,20 +75,20 @@ def test_every_modality_of_the_demo_is_drawn(store, plan, render, rows, modality
 
     for row in rows(Rendering):
         assert row.state is RenderingState.RENDERED
-        assert hashlib.sha256(store.read_picture(row.png_sha256)).hexdigest() == row.png_sha256
-        assert picture_of(store, row).shape[:2] == (392, 392)
+        assert hashlib.sha256(pictures.read(row.png_sha256)).hexdigest() == row.png_sha256
+        assert picture_of(pictures, row).shape[:2] == (392, 392)
         assert (row.claim_token, row.error, row.attempts) == (None, None, 0)
         assert row.seconds > 0
         is_color = modality not in (Modality.CT, Modality.MRI, Modality.XRAY, Modality.OCT)
         assert (row.window_source is None) == is_color
 
 
-def test_a_picture_shows_what_was_drawn(store, plan, render, rows):
+def test_a_picture_shows_what_was_drawn(store, pictures, plan, render, rows):
     put_instance(store, *make_study(Modality.XRAY, 1))
     plan()
     render()
 
-    shown = picture_of(store, rows(Rendering)[0])
+    shown = picture_of(pictures, rows(Rendering)[0])
     drawn = Image.fromarray(make_phantom(Modality.XRAY, 1).display)
     expected = np.asarray(drawn.resize((384, 384), Image.BICUBIC).resize((392, 392), Image.BICUBIC))
     assert np.abs(shown[..., 0].astype(int) - expected if shown.ndim == 3 else shown.astype(int)
@@ -163,8 +164,8 @@ def test_the_same_frame_under_one_recipe_is_drawn_once(store, plan, render, rows
     assert len(decoder.decoded) == len(rows(Rendering)) < len(rows(Generation))
 
 
-def test_nothing_planned_is_nothing_drawn(database, store, decoder):
-    assert render_planned(database, store, decoder, owner="w") is None
+def test_nothing_planned_is_nothing_drawn(database, store, pictures, decoder):
+    assert render_planned(database, store, pictures, decoder, owner="w") is None
 
 
 def test_the_window_that_was_applied_is_recorded(store, plan, render, rows):

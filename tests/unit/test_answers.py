@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medr1_pacs.answers import parse_generation
-from medr1_pacs.records import ParsedAnswer, ParseStatus
+from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.records.words import ParseStatus
 
 PARSED, NO_ANSWER = ParseStatus.PARSED, ParseStatus.NO_ANSWER
 NOT_AN_OPTION, TRUNCATED = ParseStatus.NOT_AN_OPTION, ParseStatus.TRUNCATED

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from medr1_pacs.cli import app
 from medr1_pacs.healthcheck import CALLING_AE_TITLE, CHECKS
-from medr1_pacs.listener.policy import is_admitted, parse_allowed_peers
+from medr1_pacs.listener.admission import is_admitted, parse_allowed_peers
 from medr1_pacs.settings import Settings, is_loopback
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,13 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 ONE_SHOT = {name for name, service in SERVICES.items() if service["restart"] == "no"}
+STAYING = [name for name in SERVICES if name not in ONE_SHOT]
+DEPENDENCIES = [
+    (name, other) for name, service in SERVICES.items() for other in service.get("depends_on", ())
+]
+MOUNTED = {
+    volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())
+}
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 SETTINGS = {f"MEDR1_{field.name.upper()}" for field in fields(Settings)}
 
@@ -39,6 +46,17 @@ def strings(value):
             yield from strings(item)
     elif value is not None:
         yield str(value)
+
+
+def waiting_for(other: str) -> set[str]:
+    return {name for name, awaited in DEPENDENCIES if awaited == other}
+
+
+def given(setting: str) -> set[str]:
+    """Return the services that have this setting in their environment."""
+    return {
+        name for name, service in SERVICES.items() if setting in (service.get("environment") or {})
+    }
 
 
 def run_of(path: Path) -> list[tuple[str, str]]:
@@ -62,18 +80,20 @@ def parse_command(command, words):
 
 
 def test_the_services_are_those_of_a_site():
-    assert set(SERVICES) == {
-        "postgres", "redis", "migrate", "listener", "sweep", "render", "answer-gpu", "answer-cpu",
-        "web", "checkpoints",
+    assert set(STAYING) == {
+        "postgres", "redis", "listener", "sweep", "render", "answer-gpu", "answer-cpu", "web",
     }  # fmt: skip
     assert set(ONE_SHOT) == {"migrate", "checkpoints"}
 
 
-@every_service
+def test_all_services_but_the_servers_are_built_here():
+    assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
+
+
+@pytest.mark.parametrize("name", STAYING)
 def test_a_service_that_stays_has_a_health_check_and_starts_again(name):
-    if name in ONE_SHOT:
-        return
     service = SERVICES[name]
+
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     assert {"interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
@@ -92,28 +112,28 @@ def test_a_service_that_stays_has_a_health_check_and_starts_again(name):
 )
 def test_our_health_checks_ask_for_the_kind_that_the_service_is(name, kind):
     assert SERVICES[name]["healthcheck"]["test"] == [
-        "CMD", "python", "-m", "medr1_pacs.healthcheck", kind,
+        "CMD", "python", "-P", "-m", "medr1_pacs.healthcheck", kind,
     ]  # fmt: skip
     assert kind in CHECKS
     assert SERVICES[name]["command"][-1].startswith(kind)
 
 
-@every_service
-def test_a_dependency_exists_and_its_condition_can_be_met(name):
-    for other, how in SERVICES[name].get("depends_on", {}).items():
-        finished = how["condition"] == "service_completed_successfully"
-        assert how["condition"] == "service_healthy" or finished
-        assert (other in ONE_SHOT) == finished
-        assert "profiles" not in SERVICES[other]
+@pytest.mark.parametrize(("name", "other"), DEPENDENCIES)
+def test_a_dependency_exists_and_its_condition_can_be_met(name, other):
+    condition = SERVICES[name]["depends_on"][other]["condition"]
+    possible = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+
+    assert condition == possible
+    assert "profiles" not in SERVICES[other]
 
 
 def test_whoever_uses_a_server_waits_for_it():
-    for name in set(OURS) - {"checkpoints"}:
-        depends_on, environment = SERVICES[name]["depends_on"], SERVICES[name]["environment"]
-        assert "MEDR1_DATABASE_URL" in environment
-        assert "postgres" in depends_on
-        assert ("MEDR1_BROKER_URL" in environment) == ("redis" in depends_on)
-        assert ("migrate" in depends_on) == (name != "migrate")
+    users = set(OURS) - {"checkpoints"}
+    on_the_broker = {"sweep", "render", "answer-gpu", "answer-cpu"}
+
+    assert given("MEDR1_DATABASE_URL") == waiting_for("postgres") == users
+    assert given("MEDR1_BROKER_URL") == waiting_for("redis") == on_the_broker
+    assert waiting_for("migrate") == users - {"migrate"}
 
 
 @our_service
@@ -158,13 +178,15 @@ def test_images_are_pinned_or_built_here(name):
 
 
 def test_no_password_is_written_down():
-    required = re.compile(r"\$\{[A-Z_]+_PASSWORD:\?[^}]+\}")
-    for service in SERVICES.values():
-        for name, value in (service.get("environment") or {}).items():
-            if "PASSWORD" in name:
-                assert required.fullmatch(value), name
-            for password in re.findall(r"://[^:/@{]+:(.+)@", str(value)):
-                assert required.fullmatch(password), name
+    environments = [service.get("environment") or {} for service in SERVICES.values()]
+    values = [(name, str(value)) for each in environments for name, value in each.items()]
+    named = {value for name, value in values if "PASSWORD" in name}
+    in_urls = {found for _, value in values for found in re.findall(r"://[^:/@{]+:(.+)@", value)}
+
+    assert named
+    assert in_urls
+    for password in named | in_urls:
+        assert re.fullmatch(r"\$\{[A-Z_]+_PASSWORD:\?[^}]+\}", password)
 
 
 def test_the_allow_list_is_required_and_admits_the_health_check():
@@ -251,16 +273,19 @@ def test_the_profile_cpu_has_the_same_worker_without_a_device():
 
 
 def test_every_volume_that_is_mounted_exists():
-    named = set()
-    for service in SERVICES.values():
-        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
-            if source.startswith("./"):
-                # The site's own folder is the site's to make.
-                assert source == "./site" or (ROOT / source).is_file()
-            else:
-                named.add(source)
+    volumes = {source for source in MOUNTED if not source.startswith("./")}
 
-    assert named == set(COMPOSE["volumes"])
+    assert volumes
+    assert volumes == set(COMPOSE["volumes"])
+
+
+def test_every_file_that_is_mounted_exists():
+    # The site's own folder is the site's to make.
+    files = {source for source in MOUNTED if source.startswith("./")} - {"./site"}
+
+    assert files
+    for file in files:
+        assert (ROOT / file).is_file()
 
 
 @our_service
@@ -274,13 +299,19 @@ def test_an_image_is_built_from_a_dockerfile_of_ours(name):
 def test_the_database_roles_get_their_passwords_from_the_container():
     script = (ROOT / "docker" / "postgres-init.sql").read_text("utf-8")
     environment = SERVICES["postgres"]["environment"]
+    passwords = {name for name in environment if name.endswith("_DB_PASSWORD")}
 
-    assert set(re.findall(r"\\getenv \w+ (\w+)", script)) == {
-        name for name in environment if name.endswith("_DB_PASSWORD")
-    }
-    roles = set(re.findall(r"CREATE ROLE (\w+)", script))
+    assert passwords
+    assert set(re.findall(r"\\getenv \w+ (\w+)", script)) == passwords
+
+
+def test_the_database_roles_are_those_that_the_services_connect_as():
+    script = (ROOT / "docker" / "postgres-init.sql").read_text("utf-8")
     urls = " ".join(strings([service.get("environment") for service in OURS.values()]))
-    assert roles == set(re.findall(r"psycopg://(\w+):", urls))
+    connecting = set(re.findall(r"psycopg://(\w+):", urls))
+
+    assert connecting
+    assert set(re.findall(r"CREATE ROLE (\w+)", script)) == connecting
 
 
 @every_dockerfile
@@ -288,15 +319,14 @@ def test_what_a_dockerfile_copies_exists_and_is_not_ignored(path):
     ignored = (ROOT / ".dockerignore").read_text("utf-8").split("\n")
     admitted = [line[1:] for line in ignored if line.startswith("!")]
     copies = [rest for instruction, rest in run_of(path) if instruction == "COPY"]
+    from_here = [copied for copied in copies if not copied.startswith("--from=build")]
+    sources = [source for copied in from_here for source in copied.split()[:-1]]
 
     assert "*" in ignored
-    assert copies
-    for copied in copies:
-        if copied.startswith("--from=build"):
-            continue
-        for source in copied.split()[:-1]:
-            assert (ROOT / source).exists(), source
-            assert any(fnmatch(source, pattern) for pattern in admitted), source
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch(source, pattern) for pattern in admitted), source
 
 
 @every_dockerfile
@@ -321,6 +351,7 @@ def test_an_image_installs_the_pinned_packages_and_starts_the_program(path):
     assert "-c constraints.txt" in install
     assert install.endswith('".[worker]"' if path.stem == "worker" else " .")
     assert ("ENTRYPOINT", '["medr1-pacs"]') in lines
+    assert settings
     assert settings <= SETTINGS
 
 
@@ -335,5 +366,7 @@ def test_the_extra_that_the_worker_image_installs_exists():
 def test_mounted_folders_exist_in_the_image_so_that_volumes_take_their_owner(name):
     dockerfile = (ROOT / OURS[name]["build"]["dockerfile"]).read_text("utf-8")
     made = set(re.findall(r" (/\w+)", " ".join(re.findall(r"install -d (.*)", dockerfile))))
+    mounted = {volume.split(":")[1] for volume in OURS[name]["volumes"]}
 
-    assert {volume.split(":")[1] for volume in OURS[name]["volumes"]} <= made
+    assert mounted
+    assert mounted <= made

@@ -8,7 +8,7 @@ from pydicom.pixels import apply_rescale, apply_windowing
 from medr1_pacs.attributes import PHANTOM_PRIVATE_CREATOR, PHANTOM_PRIVATE_GROUP
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 every_modality = pytest.mark.parametrize("modality", list(Modality))
 

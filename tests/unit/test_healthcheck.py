@@ -16,11 +16,12 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import record_heartbeat
 from medr1_pacs.errors import TransientError
 from medr1_pacs.healthcheck import CHECKS, main
+from medr1_pacs.listener.admission import parse_allowed_peers
 from medr1_pacs.listener.associations import AssociationLog
-from medr1_pacs.listener.policy import parse_allowed_peers
 from medr1_pacs.listener.server import Listener
+from medr1_pacs.records.listed import WorkerListing
 from medr1_pacs.settings import Settings
-from medr1_pacs.storage import InstanceStore
+from medr1_pacs.storage.instances import InstanceStore
 
 
 @contextmanager
@@ -79,14 +80,8 @@ def beat(settings: Settings, kind: str, *, host: str = "", seconds_ago: float = 
     now = datetime.now(UTC) - timedelta(seconds=seconds_ago)
     database = Database(settings.database_url)
     with database.write() as session:
-        record_heartbeat(
-            session,
-            name=f"{kind}@{host or socket.gethostname()}/7/1700000000",
-            kind=kind,
-            queues=[],
-            started_at=now,
-            now=now,
-        )
+        name = f"{kind}@{host or socket.gethostname()}/7/1700000000"
+        record_heartbeat(session, WorkerListing(name, kind, [], now, now))
     database.dispose()
 
 

@@ -1,18 +1,24 @@
 import contextlib
+import struct
 
 import pydicom
 import pytest
-from factories import dataset_bytes, make_file_meta, make_instance, part10_bytes, real_file
+from factories import (
+    dataset_bytes,
+    make_file_meta,
+    make_instance,
+    part10_bytes,
+    read_meta,
+    real_file,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from medr1_pacs.errors import InstanceUnreadable
 from medr1_pacs.part10 import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     encode_file_meta,
     is_uid,
-    read_file_meta,
 )
 
 
@@ -50,7 +56,7 @@ def test_file_meta_comes_back_as_it_was_written(write):
     meta = make_file_meta(calling_ae_title="SCANNER 1", called_ae_title="LUNG")
 
     path = write(encode_file_meta(meta) + b"the data set")
-    read, offset = read_file_meta(path)
+    read, offset = read_meta(path)
 
     assert read == meta
     assert path.read_bytes()[offset:] == b"the data set"
@@ -69,7 +75,7 @@ def test_a_file_of_another_program_is_read(write):
     ds = make_instance()
     content = part10_bytes(ds)
 
-    meta, offset = read_file_meta(write(content))
+    meta, offset = read_meta(write(content))
 
     assert meta.sop_instance_uid == ds.SOPInstanceUID
     assert meta.calling_ae_title == ""
@@ -80,13 +86,13 @@ def test_an_ae_title_of_another_program_is_cut_to_what_one_may_be(write):
     ds = make_instance()
     ds.file_meta.SourceApplicationEntityTitle = "a host\x00 name that is too long"
 
-    meta, _ = read_file_meta(write(part10_bytes(ds)))
+    meta, _ = read_meta(write(part10_bytes(ds)))
 
     assert meta.calling_ae_title == "a host name that"
 
 
 def test_real_files_say_their_transfer_syntax():
-    meta, _ = read_file_meta(real_file("JPEG2000.dcm"))
+    meta, _ = read_meta(real_file("JPEG2000.dcm"))
 
     assert meta.transfer_syntax_uid == "1.2.840.10008.1.2.4.91"
 
@@ -105,7 +111,25 @@ def test_real_files_say_their_transfer_syntax():
 )
 def test_what_is_no_dicom_file_is_unreadable(write, content):
     with pytest.raises(InstanceUnreadable):
-        read_file_meta(write(content))
+        read_meta(write(content))
+
+
+def test_meta_that_some_programs_write_as_implicit_vr_is_read(write):
+    uid = b"1.2.840.10008.1.2\x00"
+    elements = [(0x02, uid), (0x03, uid), (0x10, uid)]
+    meta = b"".join(struct.pack("<HHI", 2, n, len(value)) + value for n, value in elements)
+
+    read, offset = read_meta(write(b"\x00" * 128 + b"DICM" + meta + b"\x08\x00rest"))
+
+    assert read.transfer_syntax_uid == "1.2.840.10008.1.2"
+    assert offset == 132 + len(meta)
+
+
+def test_a_length_beyond_the_end_of_the_file_is_not_allocated(write):
+    head = struct.pack("<HH2sHI", 2, 1, b"OB", 0, 0xFFFFFFF0)
+
+    with pytest.raises(InstanceUnreadable, match="damaged"):
+        read_meta(write(b"\x00" * 128 + b"DICM" + head + b"short"))
 
 
 @pytest.mark.parametrize("name", ["sop_class_uid", "sop_instance_uid", "transfer_syntax_uid"])
@@ -114,7 +138,7 @@ def test_file_meta_without_a_uid_is_unreadable(write, name):
     path = write(content.replace(b"1.2.3\x00", b"../../"))
 
     with pytest.raises(InstanceUnreadable, match=name):
-        read_file_meta(path)
+        read_meta(path)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -123,7 +147,7 @@ def test_hostile_meta_is_unreadable_or_read_and_never_another_error(write, conte
     path = write(b"\x00" * 128 + b"DICM" + content)
 
     with contextlib.suppress(InstanceUnreadable):
-        read_file_meta(path)
+        read_meta(path)
 
 
 def test_truncated_file_meta_is_unreadable_or_read_and_never_another_error(write):
@@ -131,8 +155,4 @@ def test_truncated_file_meta_is_unreadable_or_read_and_never_another_error(write
 
     for length in range(132, len(content)):
         with contextlib.suppress(InstanceUnreadable):
-            read_file_meta(write(content[:length]))
-
-
-def test_deflated_is_known_by_its_uid():
-    assert DeflatedExplicitVRLittleEndian == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+            read_meta(write(content[:length]))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medr1_pacs.demo.phantoms import MARKER_QUADRANTS, MARKER_SHAPES, make_phantom
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 every_modality = pytest.mark.parametrize("modality", list(Modality))
 

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from medr1_pacs.errors import SettingInvalid
-from medr1_pacs.records import Coverage, Modality, Route
+from medr1_pacs.records.planned import Route
+from medr1_pacs.records.words import Coverage, Modality
 from medr1_pacs.routing import load_synonyms, route_series
 
 SYNONYMS = load_synonyms()

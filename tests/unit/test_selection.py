@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from medr1_pacs.records import FrameChoice, InstanceFacts
+from medr1_pacs.records.planned import FrameChoice, InstanceFacts
 from medr1_pacs.selection import MAX_FRAMES, Policy, parse_policy, select
 
 PIXELS = {"Rows": 8, "Columns": 8}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medr1_pacs.errors import PictureLost, StorageFull, StorageUnavailable
-from medr1_pacs.storage import InstanceStore, StoredName
+from medr1_pacs.storage.instances import InstanceStore, StoredName
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -200,14 +200,14 @@ def test_a_kept_instance_can_return_to_the_backlog(store):
     assert list(store.settled()) == [(stored, store.instance_path(stored))]
 
 
-def test_only_old_unfinished_files_are_swept(store, folder):
+def test_only_old_unfinished_files_are_removed(store, folder):
     unfinished = folder / "incoming" / "1-0-0.abcd.part"
     unfinished.write_bytes(b"half")
-    assert store.sweep_unfinished() == 0
+    assert store.remove_unfinished() == 0
 
     os.utime(unfinished, (0, 0))
 
-    assert store.sweep_unfinished() == 1
+    assert store.remove_unfinished() == 1
     assert not unfinished.exists()
 
 
@@ -218,27 +218,27 @@ def test_unfinished_files_are_no_backlog(store, folder):
     assert store.backlog() == 0
 
 
-def test_a_picture_is_found_under_its_hash_and_stored_once(store, folder):
+def test_a_picture_is_found_under_its_hash_and_stored_once(pictures, folder):
     png = b"\x89PNG picture"
 
-    names = {store.put_picture(png) for _ in range(2)}
+    names = {pictures.put(png) for _ in range(2)}
 
     assert names == {hashlib.sha256(png).hexdigest()}
     assert len(files_in(folder)) == 1
-    assert store.read_picture(names.pop()) == png
+    assert pictures.read(names.pop()) == png
 
 
-def test_a_changed_picture_is_not_shown(store):
-    png_sha256 = store.put_picture(b"\x89PNG picture")
-    store.picture_path(png_sha256).write_bytes(b"\x89PNG forgery")
+def test_a_changed_picture_is_not_shown(pictures):
+    png_sha256 = pictures.put(b"\x89PNG picture")
+    pictures.path(png_sha256).write_bytes(b"\x89PNG forgery")
 
     with pytest.raises(PictureLost, match="changed on disk"):
-        store.read_picture(png_sha256)
+        pictures.read(png_sha256)
 
 
-def test_a_missing_picture_is_named(store):
+def test_a_missing_picture_is_named(pictures):
     with pytest.raises(PictureLost, match="is missing"):
-        store.read_picture("0" * 64)
+        pictures.read("0" * 64)
 
 
 def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):

@@ -19,16 +19,10 @@ PROGRAM = """
     import sys
     from medr1_pacs import supervisor
 
-    # Children are `python -m medr1_pacs ...` in service; here they are programs of the test.
-    class Program(supervisor.Child):
-        def command(self):
-            return [sys.executable, "-c", self.arguments[0]]
-
-    supervisor.Child = Program
     hung = lambda pids: [pid for pid in pids if {is_hung}]
     supervisor._HEALTH_S = 0.5
     supervisor._STEADY_S = {steady_s}
-    sys.exit(supervisor.Supervisor({{"child": [{child!r}]}}, hung).run())
+    sys.exit(supervisor.Supervisor({{"child": [sys.executable, "-c", {child!r}]}}, hung).run())
 """
 SLEEP = "import time; time.sleep(600)"
 

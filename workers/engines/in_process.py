@@ -25,9 +25,9 @@ from qwen_vl_utils import process_vision_info
 from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
+from medr1_pacs.checkpoints import ConfiguredCheckpoint, verify_files
 from medr1_pacs.errors import Interrupted
-from medr1_pacs.records import EngineIdentity, Generated, PromptWork
-from workers.checkpoints import ConfiguredCheckpoint, verify_files
+from medr1_pacs.records.work import EngineIdentity, ModelOutput, ModelPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -99,42 +99,37 @@ class InProcessEngine:
             "device": torch.cuda.get_device_name() if self._device == "cuda" else "cpu",
         }
 
-    def chat_text(self, prompt_text: str) -> str:
-        """Return a prompt after the checkpoint's chat template; the picture is a placeholder."""
-        message = {"role": "user", "content": [{"type": "image"}, _text_part(prompt_text)]}
-        text: str = self._processor.apply_chat_template(
-            [message], tokenize=False, add_generation_prompt=True
-        )
-        return text
-
     def _stop_when_asked(self, token_ids: Any, scores: Any, **_: Any) -> Any:
         return torch.full(
             (token_ids.shape[0],), self._should_stop(), device=token_ids.device, dtype=torch.bool
         )
 
-    @torch.inference_mode()
-    def generate(self, work: Sequence[PromptWork], pictures: Sequence[bytes]) -> list[Generated]:
-        """Answer prompts in one batch; `pictures` are their PNGs, in the same order.
+    def generate(self, prompts: Sequence[ModelPrompt]) -> list[ModelOutput]:
+        """Answer prompts; those with the same limits run as one batch.
 
         Raises
         ------
         Interrupted
             The worker was asked to stop; nothing of the batch counts.
         """
+        batches: dict[tuple[int, bool], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            limits = prompt.decoding.max_new_tokens, prompt.decoding.do_sample
+            batches.setdefault(limits, []).append(index)
+        outputs: dict[int, ModelOutput] = {}
+        for (max_new_tokens, do_sample), batch in batches.items():
+            generated = self._generate_batch(
+                [prompts[index] for index in batch], max_new_tokens, do_sample
+            )
+            outputs |= zip(batch, generated, strict=True)
+        return [outputs[index] for index in range(len(prompts))]
+
+    @torch.inference_mode()
+    def _generate_batch(
+        self, prompts: Sequence[ModelPrompt], max_new_tokens: int, do_sample: bool
+    ) -> list[ModelOutput]:
         started = time.perf_counter()
-        messages = [
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        # A PIL image, never a string: the library would open paths and URLs.
-                        {"type": "image", "image": Image.open(io.BytesIO(png)).convert("RGB")},
-                        _text_part(item.prompt_text),
-                    ],
-                }
-            ]
-            for item, png in zip(work, pictures, strict=True)
-        ]
+        messages = [_chat(prompt) for prompt in prompts]
         texts = [
             self._processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
             for message in messages
@@ -147,36 +142,36 @@ class InProcessEngine:
         sequences = self._model.generate(  # (batch, prompt_length + completion_length)
             **inputs,
             use_cache=True,
-            do_sample=False,
-            max_new_tokens=max(item.max_new_tokens for item in work),
+            do_sample=do_sample,
+            max_new_tokens=max_new_tokens,
             stopping_criteria=[self._stop_when_asked],
         )
         if self._should_stop():
             raise Interrupted("the worker was asked to stop")
-        seconds = (time.perf_counter() - started) / len(work)
-        generated = []
-        for row, item in enumerate(work):
+        seconds = (time.perf_counter() - started) / len(prompts)
+        outputs = []
+        for row, text in enumerate(texts):
             tokens = sequences[row, prompt_length:].tolist()
             length, finish_reason = _completion_length(tokens, self._end_tokens)
-            raw_output = self._processor.batch_decode(
+            [raw_output] = self._processor.batch_decode(
                 [tokens[:length]], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )[0]
-            generated.append(
-                Generated(
-                    generation_id=item.generation_id,
-                    chat_text=texts[row],
-                    raw_output=raw_output,
-                    finish_reason=finish_reason,
-                    prompt_tokens=int(inputs["attention_mask"][row].sum()),
-                    completion_tokens=length,
-                    seconds=seconds,
-                )
             )
-        return generated
+            prompt_tokens = int(inputs["attention_mask"][row].sum())
+            outputs.append(
+                ModelOutput(text, raw_output, finish_reason, prompt_tokens, length, seconds)
+            )
+        return outputs
 
 
-def _text_part(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
+def _chat(prompt: ModelPrompt) -> list[dict[str, Any]]:
+    """Return the one user turn as Qwen2-VL's processor takes it."""
+    picture = {
+        "type": "image",
+        # A PIL image, never a string: the library would open paths and URLs.
+        "image": Image.open(io.BytesIO(prompt.png)).convert("RGB"),
+        "max_pixels": prompt.decoding.max_pixels,
+    }
+    return [{"role": "user", "content": [picture, {"type": "text", "text": prompt.text}]}]
 
 
 def _choose_attention(device: str) -> str:

@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
-from factories import SITE_KEY, make_instance, put_instance
+from factories import make_instance, put_instance
 from sqlalchemy import select
 
+from medr1_pacs.asking import Questionnaire
+from medr1_pacs.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Generation, Instance, Prompt, Study
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.projects import ProjectRules
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.records import Modality, StudyState
+from medr1_pacs.records.words import Modality, StudyState
 from medr1_pacs.routing import load_synonyms
-from medr1_pacs.steps.planning import AskingPolicy
 from workers.app import make_app
 from workers.bells import BellTower
-from workers.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
-from workers.sweep import Sweep, SweepRules
+from workers.sweep import Sweep
 
 
 @pytest.fixture
-def make_sweep(database, vault, store, tmp_path):
+def make_sweep(indexer, pictures, tmp_path):
     towers = []
 
     def make_sweep(registry=None, **changes):
         registry = registry or CheckpointRegistry()
-        rules = SweepRules(
-            asking=AskingPolicy(
-                bank=load_bank(PACKAGED_BANK),
-                synonyms=load_synonyms(),
-                resolve_checkpoint=registry.resolve,
-                is_demo=registry.is_demo,
-                think=True,
-            ),
-            projects=ProjectRules(),
-            registry=registry,
-            site_key=SITE_KEY,
-            study_quiet_s=0.001,
+        questionnaire = Questionnaire(
+            bank=load_bank(PACKAGED_BANK),
+            synonyms=load_synonyms(),
+            resolve_checkpoint=registry.resolve,
+            is_demo=registry.is_demo,
+            think=True,
         )
         towers.append(BellTower(make_app("filesystem://", tmp_path)))
-        arguments = {"database": database, "vault": vault, "store": store} | changes
-        return Sweep(**arguments, bells=towers[-1], rules=rules)
+        return Sweep(
+            replace(indexer, **changes),
+            pictures,
+            towers[-1],
+            questionnaire,
+            registry.names,
+            study_quiet_s=0.001,
+        )
 
     yield make_sweep
     for tower in towers:

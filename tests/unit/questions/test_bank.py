@@ -6,7 +6,7 @@ import pytest
 from medr1_pacs.errors import QuestionInvalid
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
 from medr1_pacs.questions.schema import Role, TruthKind
-from medr1_pacs.records import Modality
+from medr1_pacs.records.words import Modality
 
 QUESTION = """\
 modality: CT

@@ -1,9 +1,13 @@
+import contextlib
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medr1_pacs.questions.conditions import condition_problem, facts_of, first_unmet
-from medr1_pacs.records import Modality, Route
+from medr1_pacs.questions.conditions import facts_of, first_unmet, parse_conditions
+from medr1_pacs.records.planned import Route
+from medr1_pacs.records.words import Modality
 
 FACTS = {
     "anatomy": "chest",
@@ -31,7 +35,7 @@ FACTS = {
     ],
 )
 def test_conditions_that_hold_leave_nothing_unmet(when):
-    assert first_unmet(when, FACTS) is None
+    assert first_unmet(parse_conditions(when), FACTS) is None
 
 
 @pytest.mark.parametrize(
@@ -52,18 +56,22 @@ def test_conditions_that_hold_leave_nothing_unmet(when):
     ],
 )
 def test_the_first_unmet_condition_is_said_in_one_sentence(when, sentence):
-    assert first_unmet(when, FACTS) == sentence
+    assert first_unmet(parse_conditions(when), FACTS) == sentence
 
 
 @pytest.mark.parametrize(
     "text", ["__import__('os').abort()", "1/0", "facts['anatomy']", "{anatomy}", "%s"]
 )
 def test_no_condition_text_is_ever_run_as_code(text):
-    assert first_unmet({"anatomy": text}, FACTS) == (
+    assert first_unmet(parse_conditions({"anatomy": text}), FACTS) == (
         f"anatomy is chest; the question wants {text}."
     )
-    assert first_unmet({"SliceThickness": {text: 0}}, FACTS) is not None
-    assert first_unmet({text: text}, FACTS) == f"{text} is absent; the question wants {text}."
+
+
+@pytest.mark.parametrize("when", [{"SliceThickness": {"1/0": 0}}, {"1/0": "x"}])
+def test_a_name_that_is_code_is_refused(when):
+    with pytest.raises(ValueError, match=r"bounds are|neither an indexed"):
+        parse_conditions(when)
 
 
 _JSON = st.recursive(
@@ -73,10 +81,21 @@ _JSON = st.recursive(
 )
 
 
+_VALUES = st.text() | st.integers() | st.floats(allow_nan=False)
+_BOUNDS = st.dictionaries(st.sampled_from(["lt", "le", "ge", "gt"]), st.integers(), min_size=1)
+
+
 @given(_JSON)
-def test_any_condition_is_either_refused_or_answered(condition):
-    if condition_problem("anatomy", condition) is None:
-        first_unmet({"anatomy": condition}, FACTS)
+def test_whatever_stands_behind_when_is_refused_by_a_sentence_or_parsed(condition):
+    with contextlib.suppress(ValueError):
+        parse_conditions({"anatomy": condition})
+
+
+@given(_VALUES | st.lists(_VALUES, min_size=1) | _BOUNDS)
+def test_every_condition_that_can_be_written_is_answered(condition):
+    when = parse_conditions({"anatomy": condition})
+
+    assert first_unmet(when, {}) or condition == "absent"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +112,13 @@ def test_any_condition_is_either_refused_or_answered(condition):
     ],
 )
 def test_a_wrong_condition_comes_with_its_remedy(keyword, condition, words):
-    assert words in (condition_problem(keyword, condition) or "")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_conditions({keyword: condition})
+
+
+def test_all_wrong_conditions_of_a_question_come_at_once():
+    with pytest.raises(ValueError, match=r"anatomi.*\n.*bounds are"):
+        parse_conditions({"anatomi": "chest", "KVP": {}})
 
 
 def test_routed_facts_join_the_attributes_and_unknown_ones_are_absent():

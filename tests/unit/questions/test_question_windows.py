@@ -1,40 +1,52 @@
 import pytest
 
 from medr1_pacs.questions.windows import (
+    OBJECT_WINDOW,
     PRESETS,
-    second_window_request,
+    parse_preset,
+    parse_window,
     window_request,
 )
-from medr1_pacs.records import Modality, Route, VoiWindow, WindowRequest
+from medr1_pacs.records.planned import Route, VoiWindow, WindowRequest
+from medr1_pacs.records.words import Modality
 
 HEAD, UNKNOWN = Route(Modality.CT, "", anatomy="head"), Route(Modality.CT, "")
 
 
-def test_a_preset_of_the_question_wins(make_question):
-    assert window_request(make_question(window="lung"), HEAD) == WindowRequest(
+def test_a_preset_of_the_question_wins():
+    assert window_request(parse_window("lung"), Modality.CT, HEAD) == WindowRequest(
         preset=VoiWindow(-600, 1500), preset_name="lung"
     )
 
 
-@pytest.mark.parametrize("window", [None, "object"])
+@pytest.mark.parametrize("choice", [None, OBJECT_WINDOW])
 @pytest.mark.parametrize(
     ("route", "name"),
     [(HEAD, "brain"), (UNKNOWN, "abdomen"), (Route(Modality.CT, "", anatomy="knee"), "bone")],
 )
-def test_the_objects_own_window_falls_back_to_the_anatomys(make_question, window, route, name):
-    assert window_request(make_question(window=window), route) == WindowRequest(
+def test_the_objects_own_window_falls_back_to_the_anatomys(choice, route, name):
+    assert window_request(choice, Modality.CT, route) == WindowRequest(
         fallback=PRESETS[name], fallback_name=name
     )
 
 
-def test_other_modalities_have_no_preset_to_fall_back_to(make_question):
-    question = make_question(modality="MRI", window="object")
+def test_other_modalities_have_no_preset_to_fall_back_to():
+    route = Route(Modality.MRI, "", anatomy="head")
 
-    assert window_request(question, Route(Modality.MRI, "", anatomy="head")) == WindowRequest()
+    assert window_request(OBJECT_WINDOW, Modality.MRI, route) == WindowRequest()
 
 
-def test_a_second_window_is_a_second_rendering(make_question):
-    assert second_window_request(make_question()) is None
-    assert second_window_request(make_question(second_window="subdural")) == WindowRequest(
-        preset=VoiWindow(75, 215), preset_name="subdural"
+def test_a_window_is_parsed_once_and_written_as_it_was(make_question):
+    question = make_question(window="object", second_window="subdural")
+
+    assert (question.window, question.second_window) == (OBJECT_WINDOW, parse_preset("subdural"))
+    assert (question.definition()["window"], question.definition()["second_window"]) == (
+        "object",
+        "subdural",
     )
+
+
+@pytest.mark.parametrize(("parse", "text"), [(parse_window, "long"), (parse_preset, "object")])
+def test_what_is_no_preset_comes_with_its_remedy(parse, text):
+    with pytest.raises(ValueError, match=f"`{text}` is no window preset; "):
+        parse(text)

@@ -1,10 +1,12 @@
 import hashlib
+import json
 
 import pytest
 from pydantic import ValidationError
 
-from medr1_pacs.questions.schema import CHECKPOINTS, requested_checkpoint
-from medr1_pacs.records import Modality
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
+from medr1_pacs.questions.schema import Question, requested_checkpoint
+from medr1_pacs.records.words import CheckpointName, Modality
 
 
 @pytest.mark.parametrize(
@@ -15,7 +17,7 @@ from medr1_pacs.records import Modality
 )  # fmt: skip
 def test_a_question_asks_for_its_modalitys_checkpoint(make_question, modality, checkpoint):
     assert requested_checkpoint(make_question(modality=modality)) == checkpoint
-    assert checkpoint in CHECKPOINTS
+    assert checkpoint in set(CheckpointName)
     assert len(Modality) == 8
 
 
@@ -60,3 +62,23 @@ def test_the_hash_is_over_the_canonical_json(make_question):
 def test_a_question_cannot_be_changed(make_question):
     with pytest.raises(ValidationError):
         make_question().stem = "Other?"
+
+
+@pytest.mark.parametrize("question", load_bank(PACKAGED_BANK).questions, ids=lambda q: q.id)
+def test_a_stored_definition_is_the_question_again(question):
+    again = Question.from_definition(json.loads(json.dumps(question.definition())))
+
+    assert again.question_sha256 == question.question_sha256
+    assert again.definition() == question.definition()
+
+
+def test_the_hashes_of_the_bank_are_those_that_answers_were_stored_under():
+    # Another hash would be another question: whole studies would count as never asked.
+    hashes = {q.id: q.question_sha256 for q in load_bank(PACKAGED_BANK).questions}
+
+    assert hashes["ct-contrast"] == (
+        "05a15f282ddd0634c1e2e2581103b17ca0166221c4f1e2b64bcb006579da8c8e"
+    )
+    assert hashes["demo-ct-marker-quadrant"] == (
+        "6b8bedc2a37e572f7c904ade7ed31980278cb30c72417252022344a918326454"
+    )

@@ -2,7 +2,8 @@ import pytest
 
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.questions.truths import truth_of
-from medr1_pacs.records import Modality, Route, TruthSource
+from medr1_pacs.records.planned import Route
+from medr1_pacs.records.words import Modality, TruthSource
 
 BANK = load_bank(PACKAGED_BANK)
 NOWHERE = Route(None, "")

@@ -6,7 +6,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 from medr1_pacs.errors import PixelDataUnusable
-from medr1_pacs.records import VoiWindow, WindowRequest
+from medr1_pacs.records.planned import VoiWindow, WindowRequest
 from medr1_pacs.rendering import recipe_of, render_frame
 
 NOTHING_ASKED = WindowRequest()

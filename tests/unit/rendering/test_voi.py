@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_modality_lut, apply_windowing
 
-from medr1_pacs.records import VoiWindow, WindowRequest
+from medr1_pacs.records.planned import VoiWindow, WindowRequest
 from medr1_pacs.rendering.voi import (
     VoiFunction,
     apply_voi,

@@ -1,0 +1,67 @@
+"""Lists and counts, as commands and pages show them."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.tables import Answer, Generation, Instance, Prompt, Rendering, Series, Study
+from medr1_pacs.records.listed import StudyListing
+from medr1_pacs.records.words import GenerationState
+
+
+def count_prompts(session: Session) -> tuple[int, int]:
+    """Return how many generations there are, and how many of them have come to an end."""
+    total = session.scalar(select(func.count(Generation.id))) or 0
+    waiting = session.scalar(
+        select(func.count(Generation.id)).where(Generation.state == GenerationState.WAITING)
+    )
+    return total, total - (waiting or 0)
+
+
+def list_studies(session: Session, *, newest: int | None = None) -> list[StudyListing]:
+    """Return where each study is, oldest first.
+
+    With `newest`, only so many of the latest, and the latest first.
+    """
+    instances = (
+        select(func.count(Instance.id))
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id, Instance.superseded_at.is_(None))
+        .scalar_subquery()
+    )
+    answers = (
+        select(func.count(Answer.id))
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id)
+        .scalar_subquery()
+    )
+    wide = select(Study, instances.label("instances"), answers.label("answers"))
+    wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
+    studies = session.execute(wide.limit(newest)).all()
+    modalities: dict[int, list[str]] = {}
+    for study_id, route, dicom in session.execute(
+        select(Series.study_id, Series.route_modality, Series.modality)
+        .where(Series.study_id >= min((row.Study.id for row in studies), default=0))
+        .order_by(Series.id)
+    ):
+        names = modalities.setdefault(study_id, [])
+        if (name := route or dicom or "unknown") not in names:
+            names.append(name)
+    return [
+        StudyListing(
+            study_instance_uid=row.Study.study_instance_uid,
+            modality="/".join(modalities.get(row.Study.id, [])),
+            state=row.Study.state,
+            reason=row.Study.state_reason,
+            version=row.Study.version,
+            instances=row.instances,
+            answers=row.answers,
+            last_received_at=row.Study.last_received_at,
+        )
+        for row in studies
+    ]

@@ -1,0 +1,46 @@
+"""Projects, and which of them may use a study."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.tables import Project, ProjectStudy, Study
+from medr1_pacs.projects import ProjectRules
+from medr1_pacs.records.received import IndexedInstance
+
+
+def add_to_projects(
+    session: Session, study: Study, item: IndexedInstance, rules: ProjectRules, now: datetime
+) -> None:
+    """Add a study to the projects that an instance of it brings by the way it arrived."""
+    arrival = {
+        "called_ae_title": item.called_ae_title,
+        "calling_ae_title": item.calling_ae_title,
+        "modality": str(item.attributes.get("Modality", "")),
+    }
+    declared = {project.name: project for project in rules.projects}
+    for name, rule in rules.match(arrival).items():
+        project, _ = find_or_add(
+            session,
+            Project,
+            {"name": name},
+            title=declared[name].title,
+            approval_number=declared[name].approval_number,
+            purpose=declared[name].purpose,
+            created_at=now,
+        )
+        key = {"project_id": project.id, "study_id": study.id}
+        _, is_new = find_or_add(session, ProjectStudy, key, rule=rule, added_at=now)
+        if is_new:
+            add_event(
+                session,
+                "study.project_added",
+                "study",
+                study.id,
+                new={"project": name},
+                reason=rule,
+            )

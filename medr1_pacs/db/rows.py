@@ -1,0 +1,31 @@
+"""Find a row, or add it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
+
+Row = TypeVar("Row", bound=DeclarativeBase)
+
+
+def find_or_add(
+    session: Session, table: type[Row], key: Mapping[str, Any], **values: Any
+) -> tuple[Row, bool]:
+    """Return the row with this key and whether it is new; a new one gets `values` and an id."""
+    row = session.scalar(select(table).filter_by(**key))
+    if row is not None:
+        return row, False
+    row = table(**key, **values)
+    session.add(row)
+    session.flush()
+    return row, True
+
+
+def insert_into(session: Session, table: type[DeclarativeBase]) -> Any:
+    """Return the dialect's INSERT, which knows ON CONFLICT."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return (sqlite.insert if is_sqlite else postgresql.insert)(table)

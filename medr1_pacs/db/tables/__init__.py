@@ -1,0 +1,59 @@
+"""The research database. Table and column names are a contract: researchers' SQL uses them.
+
+    project <- project_study -> study -> series -> instance -> rendering
+    study -> study_version <- selection -> rendering
+    rendering <- prompt <- generation <- answer
+
+Keys of the DICOM hierarchy are the standard's keywords in snake case; times are aware UTC. No
+column of this database holds a name, a patient ID, a birth date or an accession number: those are
+in the vault (`medr1_pacs.db.vault`).
+
+All tables are imported here, so that whoever imports one has the whole schema.
+"""
+
+from medr1_pacs.db.tables.asked import (
+    Answer,
+    Checkpoint,
+    Generation,
+    Prompt,
+    Question,
+    Rendering,
+    Selection,
+)
+from medr1_pacs.db.tables.base import Base
+from medr1_pacs.db.tables.operation import AuditEvent, Worker
+from medr1_pacs.db.tables.people import Project
+from medr1_pacs.db.tables.reading import ReferenceStandard
+from medr1_pacs.db.tables.received import (
+    Association,
+    Instance,
+    Patient,
+    ProjectStudy,
+    QuarantinedInstance,
+    Series,
+    Study,
+    StudyVersion,
+)
+
+__all__ = [
+    "Answer",
+    "Association",
+    "AuditEvent",
+    "Base",
+    "Checkpoint",
+    "Generation",
+    "Instance",
+    "Patient",
+    "Project",
+    "ProjectStudy",
+    "Prompt",
+    "QuarantinedInstance",
+    "Question",
+    "ReferenceStandard",
+    "Rendering",
+    "Selection",
+    "Series",
+    "Study",
+    "StudyVersion",
+    "Worker",
+]

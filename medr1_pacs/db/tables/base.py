@@ -1,0 +1,67 @@
+"""What every table shares: naming, column types, and the columns of work that can be claimed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, MetaData, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_column_type
+from medr1_pacs.records.words import (
+    Coverage,
+    GenerationState,
+    ParseStatus,
+    PromptKind,
+    QuarantineReason,
+    RenderingState,
+    StudyState,
+    TruthSource,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# SQLite gives 64-bit row ids to INTEGER PRIMARY KEY alone.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+Uid = String(64)  # PS3.5 Table 6.2-1, VR UI
+Sha256 = String(64)
+
+
+class Base(DeclarativeBase):
+    """Maps Python annotations to column types that mean the same everywhere."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy declares it without ClassVar
+        datetime: UtcDateTime(),
+        dict[str, Any]: json_column_type(),
+        list[Any]: json_column_type(),
+        StudyState: enum_column_type(StudyState),
+        RenderingState: enum_column_type(RenderingState),
+        GenerationState: enum_column_type(GenerationState),
+        ParseStatus: enum_column_type(ParseStatus),
+        PromptKind: enum_column_type(PromptKind),
+        Coverage: enum_column_type(Coverage),
+        QuarantineReason: enum_column_type(QuarantineReason),
+        TruthSource: enum_column_type(TruthSource),
+    }
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, sort_order=-1)
+
+
+class Claimable:
+    """Work in progress: who holds the row, until when, and what went wrong so far."""
+
+    claimed_by: Mapped[str | None] = mapped_column(String(128))
+    claim_token: Mapped[str | None] = mapped_column(String(32), index=True)
+    claimed_until: Mapped[datetime | None]
+    is_claimed_alone: Mapped[bool] = mapped_column(default=False)
+    is_suspect: Mapped[bool] = mapped_column(default=False)
+    """Its last claim expired: it may have killed its worker, so it is next claimed alone."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    error: Mapped[str | None] = mapped_column(AnyText)

@@ -1,0 +1,153 @@
+"""What arrived: associations, patients, studies, series, instances, and what cannot be used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from medr1_pacs.db.tables.base import Base, Sha256, Uid
+from medr1_pacs.records.words import QuarantineReason, StudyState
+
+
+class Association(Base):
+    """One association with a sending AE, kept alive by the listener's heartbeat."""
+
+    __tablename__ = "association"
+
+    token: Mapped[str] = mapped_column(String(32), unique=True)
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae_title: Mapped[str] = mapped_column(String(16))
+    peer_address: Mapped[str] = mapped_column(String(64))
+    opened_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None] = mapped_column(index=True)
+    ending: Mapped[str | None] = mapped_column(String(16))
+    instances: Mapped[int] = mapped_column(default=0)
+
+
+class Patient(Base):
+    """A patient as research may know one: a keyed pseudonym and the sex."""
+
+    __tablename__ = "patient"
+
+    patient_key: Mapped[str] = mapped_column(String(32), unique=True)
+    sex: Mapped[str | None] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+
+class Study(Base):
+    """A study, stored once however many projects use it."""
+
+    __tablename__ = "study"
+
+    study_instance_uid: Mapped[str] = mapped_column(Uid, unique=True)
+    patient_id: Mapped[int] = mapped_column(ForeignKey("patient.id"), index=True)
+    state: Mapped[StudyState] = mapped_column(index=True)
+    state_reason: Mapped[str] = mapped_column(Text, default="")
+    version: Mapped[int] = mapped_column(default=1)
+    age_years: Mapped[int | None]
+    study_date: Mapped[str | None] = mapped_column(String(8))
+    created_at: Mapped[datetime]
+    last_received_at: Mapped[datetime]
+
+    series: Mapped[list[Series]] = relationship(back_populates="study")
+
+
+class ProjectStudy(Base):
+    """Says that a project may use a study, and which rule said so."""
+
+    __tablename__ = "project_study"
+    __table_args__ = (UniqueConstraint("project_id", "study_id"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    rule: Mapped[str] = mapped_column(Text)
+    added_at: Mapped[datetime]
+
+
+class StudyVersion(Base):
+    """A study as it was when it became complete; a late instance starts the next version."""
+
+    __tablename__ = "study_version"
+    __table_args__ = (UniqueConstraint("study_id", "version"),)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    version: Mapped[int]
+    instances: Mapped[int]
+    completed_at: Mapped[datetime]
+    planned_at: Mapped[datetime | None]
+
+
+class Series(Base):
+    """A series with its route: the Med-R1 modality, or the reason why there is none."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("study_id", "series_instance_uid"),)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    series_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
+    modality: Mapped[str | None] = mapped_column(String(16))
+    route_modality: Mapped[str | None] = mapped_column(String(16))
+    route_reason: Mapped[str] = mapped_column(Text, default="")
+    anatomy: Mapped[str | None] = mapped_column(String(64))
+    plane: Mapped[str | None] = mapped_column(String(16))
+    weighting: Mapped[str | None] = mapped_column(String(32))
+    stain: Mapped[str | None] = mapped_column(String(64))
+    manufacturer: Mapped[str | None] = mapped_column(String(64))
+    manufacturer_model_name: Mapped[str | None] = mapped_column(String(64))
+    kvp: Mapped[float | None]
+    slice_thickness_mm: Mapped[float | None]
+
+    study: Mapped[Study] = relationship(back_populates="series")
+
+
+class Instance(Base):
+    """A received instance; other bytes or syntax under one UID make another row."""
+
+    __tablename__ = "instance"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "sha256", "transfer_syntax_uid"),
+        Index(None, "association_token", "received_at"),
+        Index(None, "series_id", "superseded_at"),
+    )
+
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    sop_instance_uid: Mapped[str] = mapped_column(Uid)
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    transfer_syntax_uid: Mapped[str] = mapped_column(Uid)
+    sha256: Mapped[str] = mapped_column(Sha256)
+    """Over the data set bytes as received, without file meta."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    number_of_frames: Mapped[int]
+    attributes: Mapped[dict[str, Any]]
+    stored_name: Mapped[str] = mapped_column(String(96), unique=True)
+    association_token: Mapped[str] = mapped_column(String(32))
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae_title: Mapped[str] = mapped_column(String(16))
+    study_version: Mapped[int]
+    received_at: Mapped[datetime]
+    indexed_at: Mapped[datetime]
+    superseded_at: Mapped[datetime | None]
+
+    series: Mapped[Series] = relationship()
+
+
+class QuarantinedInstance(Base):
+    """Received bytes that cannot be used, and why."""
+
+    __tablename__ = "quarantined_instance"
+
+    stored_name: Mapped[str] = mapped_column(String(96), unique=True)
+    sop_instance_uid: Mapped[str] = mapped_column(Uid)
+    sop_class_uid: Mapped[str] = mapped_column(Uid)
+    transfer_syntax_uid: Mapped[str] = mapped_column(Uid)
+    sha256: Mapped[str] = mapped_column(Sha256)
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae_title: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[QuarantineReason]
+    detail: Mapped[str] = mapped_column(Text)
+    received_at: Mapped[datetime]
+    quarantined_at: Mapped[datetime]

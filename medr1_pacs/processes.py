@@ -1,0 +1,116 @@
+"""Our processes: what they are called, how they are started and stopped, and how long each thing
+may take. One owner of each limit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from types import FrameType
+
+import psutil
+
+
+class ProcessKind(StrEnum):
+    """What `medr1-pacs up` supervises."""
+
+    LISTEN = "listen"
+    SWEEP = "sweep"
+    RENDER = "render"
+    ANSWER = "answer"
+    WEB = "web"
+
+
+WITH_HEARTBEAT = (ProcessKind.SWEEP, ProcessKind.RENDER, ProcessKind.ANSWER)
+"""Those that say in the database that they live; the others answer on their port."""
+
+HEARTBEAT_S = 5.0
+"""How often a process writes its heartbeat."""
+SILENT_S = 30.0
+"""Six heartbeats were missed: the process counts as unhealthy."""
+HUNG_S = 60.0
+"""Twelve were missed: its supervisor ends it, and starts another."""
+STEP_MAX_S = 1800.0
+"""A step of work that takes longer hangs, in a driver or on a share that is gone: its process stops
+its heartbeat, and its claim is renewed no more."""
+
+ASSOCIATION_HEARTBEAT_S = 2.0
+"""How often the listener writes which associations are open."""
+ASSOCIATION_SILENT_S = 15.0
+"""An association without a heartbeat for so long is dead: it holds no study open."""
+
+_SAME_START_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessName:
+    """A process as claims and heartbeats name it: `kind@host/pid/start`."""
+
+    kind: str
+    host: str
+    pid: int
+    started_s: int
+    """Seconds since 1970: a PID alone is used again."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}@{self.host}/{self.pid}/{self.started_s}"
+
+    @classmethod
+    def parse(cls, text: str) -> ProcessName:
+        """Read a name. Raises ValueError where it is none."""
+        kind, _, rest = text.partition("@")
+        host, pid, started_s = rest.rsplit("/", 2)
+        return cls(kind, host, int(pid), int(started_s))
+
+    @classmethod
+    def own(cls, kind: str) -> ProcessName:
+        """Name this process."""
+        started_s = int(psutil.Process().create_time())
+        return cls(kind, socket.gethostname(), os.getpid(), started_s)
+
+    @property
+    def is_of_this_host(self) -> bool:
+        return self.host == socket.gethostname()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is a process of this host, and runs."""
+        if not self.is_of_this_host:
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            # A clock that is set shifts every start a little; a PID is not reused within seconds.
+            is_same = abs(process.create_time() - self.started_s) <= _SAME_START_S
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended; of a process of another host that is never known."""
+        return self.is_of_this_host and not self.is_running
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs one of our modules in a process of its own.
+
+    `-P`: a folder `workers` in the working directory must not be taken for ours.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def stop_on_signal() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; call it in the main thread."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    return stop

@@ -1,0 +1,9 @@
+"""The frozen values that pass between modules, cut by the flow.
+
+words.py      the closed sets: modalities, states, checkpoints, ...
+received.py   what arrives
+planned.py    what is asked
+work.py       what a worker claims, and what comes back
+answers.py    what was answered
+listed.py     rows of a list, as pages and commands show them
+"""

@@ -1,0 +1,42 @@
+"""Rows of a list, as commands and pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from medr1_pacs.records.words import JsonObject, StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class StudyListing:
+    """Where a study is, and why: a row of `medr1-pacs studies`."""
+
+    study_instance_uid: str
+    modality: str
+    """The Med-R1 modalities of its series, joined by `/`; DICOM's own where there is none."""
+    state: StudyState
+    reason: str
+    version: int
+    instances: int
+    answers: int
+    last_received_at: datetime
+
+    def to_json(self) -> JsonObject:
+        """Return plain JSON values in the order of the fields; the time as ISO 8601."""
+        return asdict(self) | {"last_received_at": self.last_received_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerListing:
+    """A process of ours, and its latest heartbeat."""
+
+    name: str
+    """See `medr1_pacs.processes.ProcessName`."""
+    kind: str
+    queues: Sequence[str]
+    started_at: datetime
+    heartbeat_at: datetime
+    last_claim_at: datetime | None = None
+    tokens_per_second: float | None = None

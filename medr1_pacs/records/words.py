@@ -1,0 +1,120 @@
+"""The closed sets of words that rows, pages and files use. Members explain themselves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+class Modality(StrEnum):
+    """The eight modalities that Med-R1 has a checkpoint for, as users meet them everywhere."""
+
+    CT = "CT"
+    MRI = "MRI"
+    XRAY = "X-Ray"
+    ULTRASOUND = "Ultrasound"
+    DERMOSCOPY = "Dermoscopy"
+    FUNDUS = "Fundus"
+    OCT = "OCT"
+    MICROSCOPY = "Microscopy"
+
+
+class Task(StrEnum):
+    """The five tasks, as OmniMedVQA spells them."""
+
+    MODALITY = "Modality Recognition"
+    ANATOMY = "Anatomy Identification"
+    DISEASE = "Disease Diagnosis"
+    GRADING = "Lesion Grading"
+    ATTRIBUTES = "Other Biological Attributes"
+
+
+class CheckpointName(StrEnum):
+    """Eight modality checkpoints, five task checkpoints, and the stand-in of the demo."""
+
+    CT = "ct"
+    MRI = "mri"
+    XRAY = "xray"
+    US = "us"
+    DERMOSCOPY = "dermoscopy"
+    FUNDUS = "fundus"
+    OCT = "oct"
+    MICROSCOPY = "microscopy"
+    ANATOMY = "anatomy"
+    DISEASE = "disease"
+    GRADING = "grading"
+    RECOGNITION = "recognition"
+    ATTRIBUTES = "attributes"
+    DEMO = "demo"
+
+
+class Coverage(StrEnum):
+    """Whether a checkpoint can have learned the answer from its training lists."""
+
+    IN = "in"  #: anatomy and finding occur as right answers
+    NEAR = "near"  #: the anatomy occurs
+    OUT = "out"  #: neither occurs
+
+
+class StudyState(StrEnum):
+    """Where a study is."""
+
+    RECEIVING = "receiving"  #: instances arrive, or arrived too recently to call it complete
+    COMPLETE = "complete"  #: quiet for long enough; the plan of what to ask is due
+    ASKED = "asked"  #: prompts exist; some wait for a picture or an answer
+    ANSWERED = "answered"  #: every prompt of the latest version has its answer
+    NOTHING_TO_ASK = "nothing_to_ask"  #: no question applies; the reason says why
+    FAILED = "failed"  #: some work was given up after its attempts; a person can retry it
+
+
+class RenderingState(StrEnum):
+    """Where a rendering is."""
+
+    PLANNED = "planned"  #: waits for the render worker, or is claimed by one
+    RENDERED = "rendered"  #: the picture is durable and its hash recorded
+    FAILED = "failed"  #: given up; `error` says why
+
+
+class GenerationState(StrEnum):
+    """Where a generation is."""
+
+    WAITING = "waiting"  #: waits for its picture, its checkpoint or a worker, or is claimed
+    GENERATED = "generated"  #: the raw output is stored; the parse is due
+    ANSWERED = "answered"  #: the raw output is stored and parsed
+    FAILED = "failed"  #: given up; `error` says why
+
+
+class ParseStatus(StrEnum):
+    """What the parser made of a generation."""
+
+    PARSED = "parsed"  #: one letter that is an option
+    NO_ANSWER = "no_answer"  #: no answer tag with a single word in it
+    NOT_AN_OPTION = "not_an_option"  #: an answer tag whose word is no offered letter
+    TRUNCATED = "truncated"  #: the token limit came before the answer tag
+
+
+class PromptKind(StrEnum):
+    """Why a prompt exists."""
+
+    PROTOCOL = "protocol"  #: the question as the bank asks it
+    PERMUTATION = "permutation"  #: the same with other option orders
+    BLANK = "blank"  #: the same over a blank picture
+
+
+class TruthSource(StrEnum):
+    """Where a reference standard comes from."""
+
+    HEADER = "header"  #: the DICOM header, which the model never sees
+    PHANTOM = "phantom"  #: a synthetic picture, drawn to be so
+    READER_PANEL = "reader_panel"  #: readers who agreed
+    IMPORT = "import"  #: a file that a person brought
+
+
+class QuarantineReason(StrEnum):
+    """Why a received instance cannot be used; its bytes are kept."""
+
+    UNREADABLE = "unreadable"  #: the data set does not parse
+    UID_MISMATCH = "uid_mismatch"  #: the data set names another instance than the command did
+    UID_MISSING = "uid_missing"  #: study, series or instance UID is absent or not a UID
