@@ -18,11 +18,12 @@ test: setup apt  ## every test, with private PostgreSQL and Redis servers
 soak: setup apt  ## the long acceptance sizes
 	$(BIN)/python -m pytest -m soak
 
-check: setup     ## format, lint, types, import contracts
+check: setup     ## format, lint, types, import contracts, what the wheel holds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/wheel.py
 
 format: setup    ## rewrite the code in our format
 	$(BIN)/ruff format .

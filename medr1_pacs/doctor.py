@@ -15,7 +15,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.settings import Settings, is_loopback, load_settings
+from medr1_pacs.settings import Settings, is_loopback, load_settings, reachable_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _dicom(settings: Settings) -> str:
 def _port(host: str, port: int) -> str:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.settimeout(2)
-        if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104
+        if probe.connect_ex((reachable_host(host), port)) == 0:
             return f"{host}:{port} is served (by medr1-pacs, if it is up)"
     return f"{host}:{port} is free"
 

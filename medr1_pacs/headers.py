@@ -16,7 +16,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from medr1_pacs.attributes import read_attributes
+from medr1_pacs.attributes.reading import read_attributes
 from medr1_pacs.part10 import FileMeta, is_uid
 from medr1_pacs.pseudonyms import pseudonym
 from medr1_pacs.records.received import IndexedInstance, PatientIdentity, RejectedInstance

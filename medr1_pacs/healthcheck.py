@@ -20,18 +20,16 @@ from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo
 from medr1_pacs.processes import SILENT_S, WITH_HEARTBEAT, ProcessKind, ProcessName
-from medr1_pacs.settings import Settings, load_settings
+from medr1_pacs.settings import Settings, load_settings, reachable_host
 
 CALLING_AE_TITLE = "HEALTHCHECK"
 """Who asks the listener. An allow list has to admit `HEALTHCHECK@127.0.0.1`."""
 TIMEOUT_S = 5.0
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
-
 
 def check_listener(settings: Settings) -> None:
     """Open an association and send a C-ECHO. Raises `TransientError`."""
-    host = _reachable(settings.dicom_host)
+    host = reachable_host(settings.dicom_host)
     if not echo(
         host,
         settings.dicom_port,
@@ -46,7 +44,7 @@ def check_listener(settings: Settings) -> None:
 
 def check_web(settings: Settings) -> None:
     """GET `/healthz`. Raises `TransientError`."""
-    host, port = _reachable(settings.web_host), settings.web_port
+    host, port = reachable_host(settings.web_host), settings.web_port
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
@@ -77,10 +75,6 @@ def check_heartbeat(kind: str, settings: Settings) -> None:
     age_s = (datetime.now(UTC) - max(heartbeats)).total_seconds()
     if age_s > SILENT_S:
         raise TransientError(f"the {kind} heartbeat is {age_s:.0f} s old")
-
-
-def _reachable(host: str) -> str:
-    return _WILDCARDS.get(host, host)
 
 
 CHECKS: dict[ProcessKind, Callable[[Settings], None]] = {

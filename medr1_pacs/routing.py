@@ -18,7 +18,14 @@ from typing import Any
 
 from pydicom.uid import UID
 
-from medr1_pacs.attributes import Attributes, codes_of, items_of, number_of, slice_normal, values_of
+from medr1_pacs.attributes.values import (
+    Attributes,
+    codes_of,
+    items_of,
+    number_of,
+    slice_normal,
+    values_of,
+)
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.records.planned import Route
 from medr1_pacs.records.words import Coverage, Modality

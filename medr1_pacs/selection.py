@@ -18,7 +18,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from medr1_pacs.attributes import Attributes, codes_of, items_of, number_of, slice_normal, values_of
+from medr1_pacs.attributes.values import (
+    Attributes,
+    codes_of,
+    items_of,
+    number_of,
+    slice_normal,
+    values_of,
+)
 from medr1_pacs.records.planned import FrameChoice, FrameSelection, InstanceFacts
 
 POLICIES = (

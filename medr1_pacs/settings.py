@@ -23,6 +23,7 @@ SETTINGS_FILE = "medr1.toml"
 """Read from the working folder, or from the path in `MEDR1_SETTINGS_FILE`."""
 
 _AE_TITLE = re.compile(r"(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}")  # PS3.5 Table 6.2-1, VR AE
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 # What a TOML file may say for a field; an environment variable is always a text.
@@ -243,6 +244,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def reachable_host(host: str) -> str:
+    """Return where a service that binds an address answers on this machine."""
+    return _WILDCARDS.get(host, host)
 
 
 def _check(settings: Settings) -> None:

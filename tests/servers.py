@@ -110,7 +110,7 @@ class PostgresqlServer:
 
     def _execute(self, statement: str) -> None:
         with self._connect() as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,8 +30,9 @@ AE_TITLE = "MEDR1"
 class Service:
     """One `medr1-pacs up` with its settings; every command of the CLI sees the same ones."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, python: str = sys.executable, **settings: str) -> None:
         self.folder = folder
+        self._command = [python, *module_command("medr1_pacs")[1:]]
         self.data_dir = folder / "data"
         self.dicom_port, self.web_port = free_port(), free_port()
         self.environ = {
@@ -47,7 +49,7 @@ class Service:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                module_command("medr1_pacs", "up"),
+                [*self._command, "up"],
                 env=self.environ,
                 cwd=self.folder,
                 stdout=log,
@@ -69,7 +71,7 @@ class Service:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the CLI to its end."""
         return subprocess.run(
-            module_command("medr1_pacs", *arguments),
+            [*self._command, *arguments],
             env=self.environ,
             cwd=self.folder,
             capture_output=True,

@@ -18,7 +18,7 @@ from medr1_pacs.steps.answering import parse_generations
 from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
-from medr1_pacs.steps.planning import ask_again_without, plan_study
+from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
 from medr1_pacs.steps.ringing import find_due_work
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.tidying import tidy
@@ -62,11 +62,19 @@ class Sweep:
     def run(self, stop: threading.Event, watch: Callable[[Callable[[], None]], None]) -> None:
         """Tick until asked to stop; `watch` runs each tick and notices one that hangs."""
         self._stop = stop
-        if not self._questionnaire.is_demo and (count := ask_again_without(self._database, DEMO)):
-            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
+        if not self._questionnaire.is_demo:
+            self._withdraw_demo_prompts()
         while not stop.is_set():
             watch(self.tick)
             stop.wait(TICK_S)
+
+    def _withdraw_demo_prompts(self) -> None:
+        if count := withdraw_waiting_prompts(self._database, DEMO):
+            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
+
+    def _withdraw_demo_prompts(self) -> None:
+        if count := withdraw_waiting_prompts(self._database, DEMO):
+            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
     def tick(self) -> None:
         """Do what is due, in the order of the flow; what is away holds up its own step alone."""

@@ -26,7 +26,7 @@ from pydicom.uid import (
     VLWholeSlideMicroscopyImageStorage,
 )
 
-from medr1_pacs.attributes import (
+from medr1_pacs.attributes.phantom import (
     PHANTOM_ELEMENTS,
     PHANTOM_PRIVATE_CREATOR,
     PHANTOM_PRIVATE_GROUP,

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medr1_pacs.attributes import KNOWN_KEYWORDS, Attributes, codes_of, values_of
+from medr1_pacs.attributes.listed import KNOWN_KEYWORDS
+from medr1_pacs.attributes.values import Attributes, codes_of, values_of
 from medr1_pacs.records.planned import Route
 
 ROUTED_FACTS = ("anatomy", "plane", "weighting", "stain", "cohort")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from medr1_pacs.attributes import PHANTOM_ELEMENTS, Attributes, codes_of, items_of, values_of
+from medr1_pacs.attributes.phantom import PHANTOM_ELEMENTS
+from medr1_pacs.attributes.values import Attributes, codes_of, items_of, values_of
 from medr1_pacs.questions.conditions import facts_of
 from medr1_pacs.questions.schema import Question, TruthKind
 from medr1_pacs.records.planned import Route

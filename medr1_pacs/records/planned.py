@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from medr1_pacs.attributes import Attributes
+from medr1_pacs.attributes.values import Attributes
 from medr1_pacs.records.words import Coverage, JsonObject, Modality, TruthSource
 
 

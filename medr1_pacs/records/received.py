@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from medr1_pacs.attributes import Attributes
+from medr1_pacs.attributes.values import Attributes
 from medr1_pacs.records.words import QuarantineReason
 
 

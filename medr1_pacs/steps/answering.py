@@ -18,7 +18,7 @@ from medr1_pacs.db.renderings import draw_again
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import PictureLost, TransientError
 from medr1_pacs.records.work import Claim, EngineIdentity, ModelOutput, ModelPrompt, PromptWork
-from medr1_pacs.steps.claiming import HeldClaim, insist
+from medr1_pacs.steps.claiming import HeldClaim, retry_while_away
 from medr1_pacs.storage.pictures import PictureStore
 
 logger = logging.getLogger(__name__)
@@ -73,12 +73,14 @@ def answer_batch(
             # The rows wait for what is away, and so does the caller.
             held.give_back(error)
             raise
-        except Exception as error:
+        except Exception as error:  # whatever an engine raises: the row is at fault, or alone next
             logger.exception("a batch failed", extra={"action": "answer", "batch": len(work)})
             held.note_failure(error)
             return []
-        recorded = insist(lambda: _record(database, claim, work, outputs, engine.identity))
-        insist(lambda: parse_generations(database))
+        recorded = retry_while_away(
+            lambda: _record(database, claim, work, outputs, engine.identity)
+        )
+        retry_while_away(lambda: parse_generations(database))
     return recorded
 
 

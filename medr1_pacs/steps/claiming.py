@@ -86,7 +86,7 @@ class HeldClaim:
             with self._database.write() as session:
                 change(session, self.claim, *arguments, **options)
 
-        insist(write)
+        retry_while_away(write)
 
     def _renew(self) -> None:
         deadline = time.monotonic() + STEP_MAX_S
@@ -99,7 +99,7 @@ class HeldClaim:
                 logger.warning("a claim could not be renewed: %s", error)
 
 
-def insist(action: Callable[[], Result], patience_s: float = PATIENCE_S) -> Result:
+def retry_while_away(action: Callable[[], Result], patience_s: float = PATIENCE_S) -> Result:
     """Call until what is away is back, waiting longer each time.
 
     Raises

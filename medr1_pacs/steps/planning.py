@@ -31,10 +31,11 @@ def plan_study(database: Database, questionnaire: Questionnaire) -> bool:
     return True
 
 
-def ask_again_without(database: Database, checkpoint: str) -> int:
-    """Ask the studies again whose prompts wait for a checkpoint that stands in no longer.
+def withdraw_waiting_prompts(database: Database, checkpoint: str) -> int:
+    """Withdraw the prompts that wait for a checkpoint which stands in no longer.
 
-    What was answered stays. Returns how many studies that were.
+    Their studies are planned again, as a new version; what was answered stays. Returns how many
+    studies that were.
     """
     with database.write() as session:
         return withdraw_prompts(session, checkpoint)

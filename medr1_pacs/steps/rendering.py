@@ -16,7 +16,7 @@ from medr1_pacs.errors import PermanentError, TransientError
 from medr1_pacs.records.planned import VoiWindow
 from medr1_pacs.records.work import RenderedPicture, RenderingWork
 from medr1_pacs.rendering import draw_model_picture, encode_png, render_frame
-from medr1_pacs.steps.claiming import HeldClaim, insist
+from medr1_pacs.steps.claiming import HeldClaim, retry_while_away
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -77,7 +77,7 @@ def _draw_one(
         raise
     except PermanentError as error:
         held.give_up(item.rendering_id, error)
-    except Exception as error:
+    except Exception as error:  # whatever a renderer makes of odd values; the others go on
         logger.exception("a rendering failed", extra={"action": "render"})
         held.note_attempt(item.rendering_id, error)
     return None
@@ -107,4 +107,4 @@ def _record(
         with database.write() as session:
             return record_picture(session, held.claim, item.rendering_id, picture)
 
-    return insist(write)
+    return retry_while_away(write)

@@ -10,17 +10,16 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from medr1_pacs.attributes import (
+from medr1_pacs.attributes.listed import (
     INDEXED_KEYWORDS,
     KNOWN_KEYWORDS,
     MAX_ITEMS,
     MAX_VALUES,
     NESTED_KEYWORDS,
-    PHANTOM_PRIVATE_CREATOR,
-    PHANTOM_PRIVATE_GROUP,
-    codes_of,
-    read_attributes,
 )
+from medr1_pacs.attributes.phantom import PHANTOM_PRIVATE_CREATOR, PHANTOM_PRIVATE_GROUP
+from medr1_pacs.attributes.reading import read_attributes
+from medr1_pacs.attributes.values import codes_of
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_rescale, apply_windowing
 
-from medr1_pacs.attributes import PHANTOM_PRIVATE_CREATOR, PHANTOM_PRIVATE_GROUP
+from medr1_pacs.attributes.phantom import PHANTOM_PRIVATE_CREATOR, PHANTOM_PRIVATE_GROUP
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.records.words import Modality
