@@ -1,20 +1,24 @@
 """Ask Med-R1 questions about the studies a PACS sends. Research use only, never for clinical
 decisions.
 
-The flow, one line a module:
+The flow, one line a module; what is not built yet says so:
 
     listener      receive    associations, C-ECHO, C-STORE
-    storage       store      durable instance files; the only place where a path is built
+    storage       store      durable files; the only place where a path is built
+    headers       store      what the header of a received instance says
     completion    complete   which studies nothing is sent to any more
     routing       route      DICOM attributes -> Med-R1 modality and anatomy, or why none
     selection     select     which frames stand for a series, and why the others do not
     decoding      render     encoded frames -> arrays, in guarded children
     rendering     render     stored values -> the picture that reader and model see
     questions     ask        the question bank: YAML, conditions, truths
+    asking        ask        what is asked about a study, and why the rest is not
     prompts       ask        the text of a prompt
-    workers       answer     Celery, checkpoints, engines
+    (workers)     answer     Celery and engines: an import root of its own, beside this one
     answers       answer     a generation -> reasoning and choice, or why not
-    web           review     pages and API
+    web           review     one page over studies and answers; reading and judging: not yet
+                  export     not yet
 
 `steps` joins them, one function a verb; `db` keeps what they make; `records` passes between them.
+`docs/architecture.md` follows an instance and a question through the code.
 """

@@ -23,14 +23,8 @@ _DISTRIBUTION = "medr1-pacs"
 _COMMON_NAMES = ("workers", "migrations")
 
 
-def check_installation() -> str:
-    """Return where the three roots lie.
-
-    Raises
-    ------
-    InstallationBroken
-        One is missing, lies elsewhere, or is claimed by another distribution too.
-    """
+def check_workers() -> None:
+    """Raise unless the `workers` that Python would import are ours. Raises `InstallationBroken`."""
     found = PathFinder.find_spec("workers")
     origin = Path(found.origin) if found and found.origin else None
     if origin is None or origin.parent.resolve() != (ROOT / "workers").resolve():
@@ -39,6 +33,17 @@ def check_installation() -> str:
             f"not beside {ROOT / 'medr1_pacs'}: run the command `medr1-pacs` (or `python -P -m "
             "medr1_pacs`) in a virtual environment of its own, away from folders of that name"
         )
+
+
+def check_installation() -> str:
+    """Return where the three roots lie.
+
+    Raises
+    ------
+    InstallationBroken
+        One is missing, lies elsewhere, or is claimed by another distribution too.
+    """
+    check_workers()
     for branch in ("research", "vault"):
         if not any((MIGRATIONS / branch).glob("*.py")) or not (MIGRATIONS / "env.py").is_file():
             raise InstallationBroken(

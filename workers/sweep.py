@@ -72,10 +72,6 @@ class Sweep:
         if count := withdraw_waiting_prompts(self._database, DEMO):
             logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
-    def _withdraw_demo_prompts(self) -> None:
-        if count := withdraw_waiting_prompts(self._database, DEMO):
-            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
-
     def tick(self) -> None:
         """Do what is due, in the order of the flow; what is away holds up its own step alone."""
         for step in (

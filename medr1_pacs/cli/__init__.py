@@ -15,6 +15,7 @@ import typer
 from medr1_pacs.cli import administration, data, processes
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
+from medr1_pacs.installation import check_workers
 
 app = typer.Typer(
     name="medr1-pacs",
@@ -46,6 +47,7 @@ app.add_typer(administration.questions_app, name="questions")
 def main() -> None:
     """Run a command; an error of ours is one sentence and exit 1, a wrong setting exit 2."""
     try:
+        check_workers()  # before a command imports them
         app()
     except (SettingInvalid, QuestionInvalid) as error:
         print_error(f"medr1-pacs: {error}")

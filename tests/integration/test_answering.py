@@ -20,6 +20,7 @@ from medr1_pacs.records.words import (
     StudyState,
 )
 from medr1_pacs.routing import load_synonyms
+from medr1_pacs.steps import answering
 from medr1_pacs.steps.answering import answer_batch, parse_generations
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.planning import plan_study
@@ -350,7 +351,7 @@ def test_a_generation_is_stored_before_it_is_parsed(
         raise RuntimeError("a defect of the parser")
 
     with monkeypatch.context() as patch:
-        patch.setitem(answer_batch.__globals__, "parse_generation", fail)
+        patch.setattr(answering, "parse_generation", fail)
         with pytest.raises(RuntimeError, match="a defect of the parser"):
             answer(FakeEngine(batch_size=99))
     assert {row.state for row in rows(Generation)} == {GenerationState.GENERATED}

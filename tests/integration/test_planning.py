@@ -5,7 +5,6 @@ from sqlalchemy import update
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.tables import (
     Generation,
-    Instance,
     Prompt,
     Question,
     ReferenceStandard,
@@ -20,6 +19,7 @@ from medr1_pacs.demo.studies import make_study
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
 from medr1_pacs.records.words import Modality, StudyState, TruthSource
 from medr1_pacs.routing import load_synonyms
+from medr1_pacs.steps import planning
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.receiving import ingest_file
@@ -63,7 +63,7 @@ def test_a_demo_study_of_every_modality_is_asked_its_questions(plan, rows, bank,
     assert len(rows(Generation)) == len(rows(Prompt)) > 0
 
 
-def test_a_ct_study_is_planned_completely(plan, rows):
+def test_a_plan_records_the_version_and_the_route_that_it_is_of(plan, rows):
     study = make_study(Modality.CT, 1)
     plan(study)
 
@@ -71,43 +71,56 @@ def test_a_ct_study_is_planned_completely(plan, rows):
     assert (version.version, version.instances) == (1, len(study))
     assert version.planned_at is not None
     assert (series.route_modality, series.plane) == ("CT", "axial")
+
+
+def test_every_prompt_says_who_answers_it_and_how(plan, rows):
+    plan(make_study(Modality.CT, 1))
+
     prompts = rows(Prompt)
+    assert prompts
     assert {prompt.checkpoint for prompt in prompts} == {"demo"}
-    for prompt in prompts:
-        assert prompt.decoding == {
-            "think": True,
-            "max_new_tokens": 256,
-            "do_sample": False,
-            "max_pixels": 401_408,
-        }
-        assert sorted(prompt.option_order) == list(range(len(prompt.options)))
-        assert f"A){prompt.options[0]}, B){prompt.options[1]}" in prompt.prompt_text
-    by_id = {row.id: row for row in rows(Instance)}
-    uids = {by_id[row.instance_id].sop_instance_uid for row in rows(Rendering)}
-    assert uids <= {ds.SOPInstanceUID for ds in study}
-    assert len({(row.instance_id, row.frame_number, row.recipe) for row in rows(Rendering)}) == len(
-        rows(Rendering)
-    )
+    assert [prompt.decoding for prompt in prompts] == [
+        {"think": True, "max_new_tokens": 256, "do_sample": False, "max_pixels": 401_408}
+    ] * len(prompts)
 
 
-def test_every_selection_says_why_and_what_was_skipped(plan, rows):
+def test_a_frame_is_drawn_once_for_all_questions_with_one_window(plan, rows):
     study = make_study(Modality.CT, 1)
     plan(study)
 
-    for selection in rows(Selection):
-        assert selection.reason
-        if selection.rendering_id is not None:
-            chosen = [row for row in rows(Selection) if row.question_id == selection.question_id]
-            assert len(chosen) + sum((selection.skipped or {}).values()) == len(study)
+    renderings = [(row.instance_id, row.frame_number, row.recipe) for row in rows(Rendering)]
+    assert len(rows(Prompt)) > len(renderings) == len(set(renderings)) > 0
+
+
+def test_every_selection_says_why(plan, rows):
+    plan(make_study(Modality.CT, 1))
+
+    selections = rows(Selection)
+    assert selections
+    assert all(selection.reason for selection in selections)
+
+
+def test_every_frame_is_chosen_or_counted_as_skipped(plan, rows):
+    study = make_study(Modality.CT, 1)
+    plan(study)
+
+    chosen = [row for row in rows(Selection) if row.rendering_id is not None]
+    assert chosen
+    for selection in chosen:
+        others = [row for row in chosen if row.question_id == selection.question_id]
+        assert len(others) + sum((selection.skipped or {}).values()) == len(study)
 
 
 def test_the_options_are_shown_in_the_order_that_is_recorded(plan, rows):
     plan(make_study(Modality.CT, 1))
 
     definitions = {row.id: row.definition for row in rows(Question)}
-    for prompt in rows(Prompt):
+    prompts = rows(Prompt)
+    assert prompts
+    for prompt in prompts:
         options = definitions[prompt.question_id]["options"]
         assert prompt.options == [options[index] for index in prompt.option_order]
+        assert f"A){prompt.options[0]}, B){prompt.options[1]}" in prompt.prompt_text
 
 
 def test_the_truths_that_the_header_knows_are_recorded(plan, rows):
@@ -123,6 +136,7 @@ def test_the_truths_that_the_header_knows_are_recorded(plan, rows):
     assert quadrant == phantom.marker_quadrant
     assert truths["demo-ct-modality"][0] == "CT"
     assert {source for _, source in truths.values()} <= {TruthSource.HEADER, TruthSource.PHANTOM}
+    assert rows(ReferenceStandard)
     for row in rows(ReferenceStandard):
         assert row.truth in questions[row.question_id].definition["options"]
 
@@ -213,7 +227,7 @@ def test_a_study_that_was_reopened_meanwhile_is_not_planned_as_it_was(
     put_instance(store, make_study(Modality.XRAY, 1)[0])
     index()
     complete_studies(database, quiet_s=0)
-    real = plan_study.__globals__["build_plan"]
+    real = planning.build_plan
 
     def slow(study, questionnaire):
         built = real(study, questionnaire)
@@ -221,7 +235,7 @@ def test_a_study_that_was_reopened_meanwhile_is_not_planned_as_it_was(
         index()
         return built
 
-    monkeypatch.setitem(plan_study.__globals__, "build_plan", slow)
+    monkeypatch.setattr(planning, "build_plan", slow)
     plan_study(database, questionnaire)
 
     assert (rows(Study)[0].state, rows(Study)[0].version) == (StudyState.RECEIVING, 2)

@@ -30,7 +30,9 @@ from medr1_pacs.settings import Settings
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
-every_page = pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda p: p.name)
+# Where a search must find something: one that finds nothing would pass every check.
+PAGES_WITH_LINKS = {"README.md", "operating.md", "site.md", "questions.md", "answers.md"}
+PAGES_WITH_COMMANDS = {"operating.md", "site.md", "questions.md", "answers.md"}
 
 
 def read(name: str) -> str:
@@ -65,33 +67,50 @@ def command_names(command, prefix="") -> set[str]:
 # -- every page --------------------------------------------------------------------------------
 
 
-@every_page
-def test_every_relative_link_leads_somewhere(path):
-    page = path.read_text("utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", page):
-        if re.match(r"[a-z]+:", target):
-            continue
-        file, _, anchor = target.partition("#")
-        linked = (path.parent / file) if file else path
-        assert linked.exists(), target
-        if anchor:
-            assert anchor in sections(linked.read_text("utf-8")), target
+def leads_somewhere(page: Path, target: str) -> bool:
+    file, _, anchor = target.partition("#")
+    linked = (page.parent / file) if file else page
+    return linked.exists() and (not anchor or anchor in sections(linked.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
-def test_every_command_that_a_page_shows_exists(path):
+def test_every_relative_link_leads_somewhere():
+    links = [
+        (path, target)
+        for path in [*PAGES, ROOT / "README.md"]
+        for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8"))
+        if not re.match(r"[a-z]+:", target)
+    ]
+
+    assert {path.name for path, _ in links} >= PAGES_WITH_LINKS
+    assert [(p.name, target) for p, target in links if not leads_somewhere(p, target)] == []
+
+
+def test_every_command_that_a_page_shows_exists():
     known = command_names(get_command(app))
     groups = {name.split()[0] for name in known if " " in name}
     # In code only, on the host or in a container; prose may begin a sentence with our name.
-    shown = re.findall(
-        r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z]+))?", read(path.name), re.M
-    )
+    shown = [
+        (path.name, f"{name} {second}" if name in groups else name)
+        for path in PAGES
+        for name, second in re.findall(
+            r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z]+))?", read(path.name), re.M
+        )
+    ]
 
-    for name, second in shown:
-        assert (f"{name} {second}" if name in groups else name) in known
+    assert {page for page, _ in shown} >= PAGES_WITH_COMMANDS
+    assert [(page, command) for page, command in shown if command not in known] == []
 
 
-@pytest.mark.parametrize("name", ["operating.md", "questions.md", "answers.md"])
+@pytest.mark.parametrize("name", ["operating.md", "site.md"])
+def test_a_page_begins_with_the_list_of_its_sections(name):
+    head, *rest = re.split(r"^## ", read(name), flags=re.M)
+    listed = re.findall(r"^- \[(.+)\]\(#", head, flags=re.M)
+
+    assert rest
+    assert listed == [section.split("\n")[0] for section in rest]
+
+
+@pytest.mark.parametrize("name", ["operating.md", "site.md", "questions.md", "answers.md"])
 def test_a_page_for_users_says_what_this_is_not_for(name):
     head = " ".join(read(name).split("\n## ")[0].split())
 
@@ -127,7 +146,7 @@ def test_every_setting_that_the_pages_name_exists():
     named = {name for path in PAGES for name in re.findall(r"MEDR1_[A-Z_]+", path.read_text())}
 
     settings = {f"MEDR1_{field.name.upper()}" for field in fields(Settings)}
-    assert named - settings == {"MEDR1_SETTINGS_FILE"}
+    assert named == settings | {"MEDR1_SETTINGS_FILE"}
 
 
 def test_every_state_of_a_study_has_its_row():
@@ -152,6 +171,7 @@ def test_every_field_of_an_answer_has_its_row_in_the_order_of_the_output():
 
 @pytest.mark.parametrize("words", [ParseStatus, PromptKind, Coverage])
 def test_the_closed_words_of_an_answer_are_explained(words):
+    assert len(words) > 1
     for word in words:
         assert f"`{word}`" in read("answers.md")
 
@@ -186,5 +206,6 @@ def test_every_policy_preset_function_and_lint_rule_has_its_row():
 
 @pytest.mark.parametrize("words", [Modality, Task, Aggregate, Coverage, ROUTED_FACTS])
 def test_the_closed_words_of_a_question_are_named(words):
+    assert len(words) > 1
     for word in words:
         assert f"`{word}`" in read("questions.md")

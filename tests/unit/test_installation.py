@@ -16,15 +16,16 @@ def test_ours_is_whole():
     assert check_installation() == str(ROOT)
 
 
-def test_a_folder_workers_where_somebody_stands_is_noticed(tmp_path):
+@pytest.mark.parametrize("command", ["doctor", "db", "sweep"])
+def test_a_folder_workers_where_somebody_stands_is_noticed_by_every_command(tmp_path, command):
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "__init__.py").touch()
-    program = "from medr1_pacs.installation import check_installation; check_installation()"
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "medr1_pacs", command], cwd=tmp_path, capture_output=True, text=True
     )
 
+    assert done.returncode == 1
     assert f"finds the package `workers` in {tmp_path / 'workers'}, not beside" in done.stderr
     assert "away from folders of that name" in done.stderr
 
