@@ -36,7 +36,8 @@ from medr1_pacs.records.planned import (
     WindowRequest,
 )
 from medr1_pacs.rendering import recipe_of
-from medr1_pacs.routing import Synonyms, route_series
+from medr1_pacs.routing.series import route_series
+from medr1_pacs.routing.synonyms import Synonyms
 from medr1_pacs.selection import select
 
 logger = logging.getLogger(__name__)

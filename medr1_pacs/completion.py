@@ -2,7 +2,8 @@
 
 Nobody can know that a study is complete: DICOM has no such message. It is taken to be when nothing
 of the *study* (not of its last series) arrived for a while and no living association is still
-sending to it; a late instance reopens it as a new version.
+sending to it; a late instance reopens it as a new version. `workers.sweep` asks only while no
+received instance waits for its row: it may belong to any study.
 """
 
 from __future__ import annotations

@@ -34,10 +34,10 @@ HEARTBEAT_S = 5.0
 SILENT_S = 30.0
 """Six heartbeats were missed: the process counts as unhealthy."""
 HUNG_S = 60.0
-"""Twelve were missed: its supervisor ends it, and starts another."""
+"""Twelve were missed: `supervisor.find_hung` names it, and `up` ends it and starts another."""
 STEP_MAX_S = 1800.0
 """A step of work that takes longer hangs, in a driver or on a share that is gone: its process stops
-its heartbeat, and its claim is renewed no more."""
+its heartbeat (`workers.heartbeat`), and its claim is renewed no more (`steps.claiming`)."""
 
 ASSOCIATION_HEARTBEAT_S = 2.0
 """How often the listener writes which associations are open."""

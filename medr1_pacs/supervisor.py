@@ -16,8 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from medr1_pacs.processes import stop_on_signal
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.workers import list_workers
+from medr1_pacs.errors import TransientError
+from medr1_pacs.processes import HUNG_S, ProcessName, stop_on_signal
 
 logger = logging.getLogger(__name__)
 
@@ -131,3 +135,19 @@ def _die_with_parent() -> None:
     """Ask the kernel to end this child with its supervisor, however that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def find_hung(database: Database, pids: Collection[int]) -> list[int]:
+    """Return which processes of this host live and have not written a heartbeat for `HUNG_S`.
+
+    While the database is away nobody's heartbeat can be seen, and nobody counts as hung.
+    """
+    try:
+        with database.read() as session:
+            workers = list_workers(session)
+    except TransientError:
+        return []
+    limit = datetime.now(UTC) - timedelta(seconds=HUNG_S)
+    silent = [ProcessName.parse(worker.name) for worker in workers if worker.heartbeat_at < limit]
+    running = {name.pid for name in silent if name.is_running}
+    return [pid for pid in pids if pid in running]

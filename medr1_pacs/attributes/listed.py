@@ -1,5 +1,8 @@
 """Which elements a decision may read, and how much is kept of each.
 
+Beside these, research knows of an instance only what `headers.index_header` takes: UIDs, sex, age
+in years and study date.
+
 Names, identifiers, dates of birth and free text (descriptions, comments) are not in the list;
 adding an element to it is a decision about privacy.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -29,9 +29,7 @@ from medr1_pacs.cli.wiring import (
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.workers import list_workers
-from medr1_pacs.errors import TransientError
-from medr1_pacs.processes import HUNG_S, ProcessKind, ProcessName, module_command, stop_on_signal
+from medr1_pacs.processes import ProcessKind, module_command, stop_on_signal
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.records.received import AssociationRecord
@@ -56,7 +54,7 @@ class WorkerKind(StrEnum):
 
 def up() -> None:
     """Run everything: listener, sweep, both workers and the web pages."""
-    from medr1_pacs.supervisor import Supervisor
+    from medr1_pacs.supervisor import Supervisor, find_hung
 
     settings = start_process()
     check_dicom_host(settings)
@@ -80,21 +78,9 @@ def up() -> None:
     commands = {
         " ".join(words): module_command("medr1_pacs", *words) for words in _COMMANDS.values()
     }
-    supervisor = Supervisor(commands, lambda pids: _find_hung(research, pids))
+    supervisor = Supervisor(commands, lambda pids: find_hung(research, pids))
     with lock:
         raise typer.Exit(supervisor.run())
-
-
-def _find_hung(database: Database, pids: Iterable[int]) -> list[int]:
-    try:
-        with database.read() as session:
-            workers = list_workers(session)
-    except TransientError:
-        return []
-    limit = datetime.now(UTC) - timedelta(seconds=HUNG_S)
-    silent = [ProcessName.parse(worker.name) for worker in workers if worker.heartbeat_at < limit]
-    running = {name.pid for name in silent if name.is_running}
-    return [pid for pid in pids if pid in running]
 
 
 def listen() -> None:

@@ -15,7 +15,7 @@ from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore

@@ -6,6 +6,8 @@
 
 A row that was lost together with others did not necessarily kill its worker, so the loss costs it
 no attempt; it is *suspect* and next claimed alone. Lost alone, it is the likely cause: that counts.
+`steps.claiming` calls `expire`: each second for claims that ran out, and at a worker's start for
+those of processes of this host that are gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The identity vault: the one table that knows who a patient is, in a database of its own."""
+"""The identity vault: the one table that knows who a patient is, in a database (on PostgreSQL at
+least a schema) of its own.
+"""
 
 from __future__ import annotations
 

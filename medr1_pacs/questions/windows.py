@@ -81,7 +81,7 @@ def parse_preset(written: object) -> WindowChoice:
 
 
 def window_request(choice: WindowChoice | None, modality: Modality, route: Route) -> WindowRequest:
-    """Return how the picture for a question is to be windowed.
+    """Return how the picture for a question is to be windowed; `rendering.voi.choose_voi` obeys.
 
     A preset of the question wins; `object` or none leaves it to the object, with a fallback by
     anatomy for CT, and for the other modalities to the frame's own percentiles.

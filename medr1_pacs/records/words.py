@@ -92,7 +92,7 @@ class ParseStatus(StrEnum):
     PARSED = "parsed"  #: one letter that is an option
     NO_ANSWER = "no_answer"  #: no answer tag with a single word in it
     NOT_AN_OPTION = "not_an_option"  #: an answer tag whose word is no offered letter
-    TRUNCATED = "truncated"  #: the token limit came before the answer tag
+    TRUNCATED = "truncated"  #: the token limit came before an answer tag was closed
 
 
 class PromptKind(StrEnum):

@@ -19,7 +19,7 @@ from medr1_pacs.records.words import (
     RenderingState,
     StudyState,
 )
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps import answering
 from medr1_pacs.steps.answering import answer_batch, parse_generations
 from medr1_pacs.steps.completing import complete_studies

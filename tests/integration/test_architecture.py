@@ -23,7 +23,7 @@ from medr1_pacs.listener.server import Listener
 from medr1_pacs.peers import send_instances
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.questions.bank import load_bank
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps.answering import answer_batch
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer

@@ -4,6 +4,7 @@ from alembic.runtime.migration import MigrationContext
 from factories import NOON, make_identity
 from sqlalchemy import inspect, text
 
+from medr1_pacs.db import schema
 from medr1_pacs.db.schema import (
     Branch,
     check_schema,
@@ -94,3 +95,12 @@ def test_identities_have_no_table_in_the_research_database(database, vault):
 
     assert "patient_identity" not in research_tables
     assert vault_tables == {"patient_identity", "schema_version_vault"}
+
+
+def test_an_upgrade_that_finds_no_scripts_does_not_pass_for_one(tmp_path, branch, monkeypatch):
+    database = Database(f"sqlite:///{tmp_path / 'empty.sqlite'}")
+    monkeypatch.setattr(schema.command, "upgrade", lambda _config, _revision: None)
+
+    with pytest.raises(SchemaMismatch, match="has schema none"):
+        upgrade_schema(database, branch)
+    database.dispose()

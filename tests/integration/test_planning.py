@@ -18,7 +18,7 @@ from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
 from medr1_pacs.records.words import Modality, StudyState, TruthSource
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps import planning
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.planning import plan_study

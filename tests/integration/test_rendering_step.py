@@ -16,7 +16,7 @@ from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import StorageUnavailable
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.words import GenerationState, Modality, RenderingState
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.receiving import ingest_file

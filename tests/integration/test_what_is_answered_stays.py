@@ -30,7 +30,7 @@ from medr1_pacs.questions.bank import load_bank
 from medr1_pacs.records.planned import VoiWindow
 from medr1_pacs.records.words import GenerationState
 from medr1_pacs.rendering import frame
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer

@@ -17,7 +17,7 @@ from medr1_pacs.records.planned import (
     VoiWindow,
 )
 from medr1_pacs.records.words import Coverage, TruthSource
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 
 BANK = """\
 modality: CT

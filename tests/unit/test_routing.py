@@ -5,7 +5,8 @@ import pytest
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.records.planned import Route
 from medr1_pacs.records.words import Coverage, Modality
-from medr1_pacs.routing import load_synonyms, route_series
+from medr1_pacs.routing.series import route_series
+from medr1_pacs.routing.synonyms import load_synonyms
 
 SYNONYMS = load_synonyms()
 STORAGE = "1.2.840.10008.5.1.4.1.1."

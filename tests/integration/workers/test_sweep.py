@@ -16,7 +16,7 @@ from medr1_pacs.db.tables import Generation, Instance, Prompt, Study
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.words import Modality, StudyState
-from medr1_pacs.routing import load_synonyms
+from medr1_pacs.routing.synonyms import load_synonyms
 from workers.app import make_app
 from workers.bells import BellTower
 from workers.sweep import Sweep
