@@ -3,8 +3,9 @@
     StudyFacts -> route -> questions -> select -> window, options, truth -> StudyPlan
 
 What an earlier version of the study asked stays asked: the same frame is not asked again, however
-bank, renderer or decoding have changed since, and what a late instance adds is asked in the words
-that the study was asked in before. Only another checkpoint is another question.
+bank, renderer or decoding have changed since. What a late instance adds is asked as the study was
+asked before: in the same words, through the same presets, with the same decoding. Only another
+checkpoint is another question; and what the bank no longer holds is not asked of what is new.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from medr1_pacs.prompts import build_prompt_text, permute_options
-from medr1_pacs.questions.bank import QuestionBank, questions_for
+from medr1_pacs.questions.bank import QuestionBank, questions_for, restore_question
 from medr1_pacs.questions.conditions import facts_of, first_unmet
 from medr1_pacs.questions.schema import Question, requested_checkpoint
 from medr1_pacs.questions.truths import truth_of
@@ -26,6 +28,7 @@ from medr1_pacs.records.planned import (
     Decoding,
     FrameChoice,
     InstanceFacts,
+    KnownTruth,
     PlannedPrompt,
     PlannedQuestion,
     QuestionIdentity,
@@ -79,53 +82,56 @@ def build_plan(study: StudyFacts, questionnaire: Questionnaire) -> StudyPlan:
 
 
 class _Earlier:
-    """What earlier versions of the study asked."""
+    """What earlier versions of the study asked, and how."""
 
     def __init__(self, asked: Iterable[AskedPrompt]) -> None:
-        self._prompts: dict[_PromptKey, AskedPrompt] = {}
-        self._questions: dict[str, QuestionIdentity] = {}
-        for prompt in asked:
-            question_id = prompt.question.question_id
-            self._questions[question_id] = prompt.question
-            self._prompts[
-                question_id,
-                prompt.instance_id,
-                prompt.frame_number,
-                prompt.preset_name,
-                prompt.checkpoint,
-            ] = prompt
+        self._by_key = {self._key(prompt, prompt.question.question_id): prompt for prompt in asked}
+        self._latest = {prompt.question.question_id: prompt for prompt in asked}
+        self._presets = {
+            (prompt.question.question_id, prompt.window_request.preset_name): prompt.window_request
+            for prompt in asked
+            if prompt.window_request.preset is not None
+        }
+
+    @staticmethod
+    def _key(prompt: AskedPrompt | PlannedPrompt, question_id: str) -> tuple[object, ...]:
+        preset_name = prompt.window_request.preset_name
+        return (
+            question_id,
+            prompt.instance_id,
+            prompt.frame_number,
+            preset_name,
+            prompt.checkpoint,
+        )
+
+    def find(self, prompt: PlannedPrompt, question: Question) -> AskedPrompt | None:
+        """Return the prompt that asked this already."""
+        return self._by_key.get(self._key(prompt, question.id))
 
     def wording_of(self, question: Question) -> Question:
         """Return a question as the study was asked it before; as it is, where it was not."""
-        before = self._questions.get(question.id)
-        if before is None or before.question_sha256 == question.question_sha256:
+        before = self._latest.get(question.id)
+        if before is None or before.question.question_sha256 == question.question_sha256:
             return question
         try:
-            return Question.from_definition(before.definition)
-        except ValueError:
+            return restore_question(before.question.definition)
+        except ValueError as error:
             logger.warning(
-                "%s version %d can be asked no more, its new version is asked of what is new",
-                before.question_id,
-                before.version,
+                "%s version %d can be asked no more, its new version is asked of what is new: %s",
+                question.id,
+                before.question.version,
+                error,
             )
             return question
 
-    def find(
-        self, question: Question, choice: FrameChoice, request: WindowRequest, checkpoint: str
-    ) -> AskedPrompt | None:
-        """Return the prompt that asked this already."""
-        return self._prompts.get(
-            (
-                question.id,
-                choice.instance_id,
-                choice.frame_number,
-                request.preset_name,
-                checkpoint,
-            )
-        )
+    def window_of(self, question: Question, request: WindowRequest) -> WindowRequest:
+        """Return a preset with the values that it had when the study was asked before."""
+        return self._presets.get((question.id, request.preset_name), request)
 
-
-_PromptKey = tuple[str, int, int, str | None, str]
+    def decoding_of(self, question: Question, decoding: Decoding) -> Decoding:
+        """Return how the study was asked this question before."""
+        before = self._latest.get(question.id)
+        return decoding if before is None else before.decoding
 
 
 def _questions(route: Route, questionnaire: Questionnaire) -> tuple[Question, ...]:
@@ -147,21 +153,12 @@ def _plan_question(
         reason = excluded.most_common(1)[0][0]
         return PlannedQuestion(identity, series.series_id, reason, excluded)
     selection = select(question.select, askable)
-    by_id = {instance.instance_id: instance for instance in askable}
-    checkpoint = questionnaire.resolve_checkpoint(requested_checkpoint(question))
     prompts, kept = [], []
-    for choice in selection.chosen:
-        for request in _window_requests(question, route):
-            before = earlier.find(question, choice, request, checkpoint)
-            if before is not None:
-                kept.append(before)
-                continue
-            instance = by_id[choice.instance_id]
-            prompts.append(
-                _plan_prompt(
-                    question, choice, instance, route, request, checkpoint, questionnaire.think
-                )
-            )
+    for prompt in _plan_prompts(question, selection.chosen, route, questionnaire, earlier):
+        if before := earlier.find(prompt, question):
+            kept.append(before)
+        else:
+            prompts.append(prompt)
     return PlannedQuestion(
         identity,
         series.series_id,
@@ -169,6 +166,7 @@ def _plan_question(
         excluded + Counter(selection.skipped),
         tuple(prompts),
         tuple(kept),
+        tuple(_truths(question, identity, kept, selection.chosen, askable, route)),
     )
 
 
@@ -198,44 +196,64 @@ def _apply_conditions(
     return askable, excluded
 
 
-def _window_requests(question: Question, route: Route) -> Iterator[WindowRequest]:
-    yield window_request(question.window, question.modality, route)
-    if question.second_window is not None:
-        yield window_request(question.second_window, question.modality, route)
-
-
-def _plan_prompt(
+def _plan_prompts(
     question: Question,
-    choice: FrameChoice,
-    instance: InstanceFacts,
+    chosen: Iterable[FrameChoice],
     route: Route,
-    request: WindowRequest,
-    checkpoint: str,
-    think: bool,
-) -> PlannedPrompt:
-    order = permute_options(
-        question.id, question.version, choice.sop_instance_uid, len(question.options)
+    questionnaire: Questionnaire,
+    earlier: _Earlier,
+) -> Iterator[PlannedPrompt]:
+    """Put a question to every chosen frame, through each of its windows."""
+    requested = requested_checkpoint(question)
+    decoding = earlier.decoding_of(
+        question, Decoding(questionnaire.think and question.think, MAX_NEW_TOKENS)
     )
-    options = tuple(question.options[index] for index in order)
-    decoding = Decoding(think=think and question.think, max_new_tokens=MAX_NEW_TOKENS)
-    prompt_text = build_prompt_text(question.stem, options, think=decoding.think)
-    truth, truth_source = truth_of(question, instance.attributes, route) or (None, None)
-    return PlannedPrompt(
-        instance_id=choice.instance_id,
-        frame_number=choice.frame_number,
-        recipe=recipe_of(request),
-        window_request=request,
-        requested_checkpoint=requested_checkpoint(question),
-        checkpoint=checkpoint,
-        coverage=route.coverage or question.coverage,
-        options=options,
-        option_order=order,
-        prompt_text=prompt_text,
-        prompt_sha256=hashlib.sha256(prompt_text.encode()).hexdigest(),
-        decoding=decoding,
-        truth=truth,
-        truth_source=truth_source,
-    )
+    requests = [
+        earlier.window_of(question, request) for request in _window_requests(question, route)
+    ]
+    for choice, request in product(chosen, requests):
+        order = permute_options(
+            question.id, question.version, choice.sop_instance_uid, len(question.options)
+        )
+        options = tuple(question.options[index] for index in order)
+        prompt_text = build_prompt_text(question.stem, options, think=decoding.think)
+        yield PlannedPrompt(
+            instance_id=choice.instance_id,
+            frame_number=choice.frame_number,
+            recipe=recipe_of(request),
+            window_request=request,
+            requested_checkpoint=requested,
+            checkpoint=questionnaire.resolve_checkpoint(requested),
+            coverage=route.coverage or question.coverage,
+            options=options,
+            option_order=order,
+            prompt_text=prompt_text,
+            prompt_sha256=hashlib.sha256(prompt_text.encode()).hexdigest(),
+            decoding=decoding,
+        )
+
+
+def _window_requests(question: Question, route: Route) -> list[WindowRequest]:
+    """Return one request a window; two that are equal are one."""
+    windows = [question.window, *([question.second_window] if question.second_window else [])]
+    requests = (window_request(window, question.modality, route) for window in windows)
+    return list(dict.fromkeys(requests))
+
+
+def _truths(
+    question: Question,
+    identity: QuestionIdentity,
+    kept: Iterable[AskedPrompt],
+    chosen: Iterable[FrameChoice],
+    askable: Iterable[InstanceFacts],
+    route: Route,
+) -> Iterator[KnownTruth]:
+    """Say what the header knows about the chosen instances, under the wording that they met."""
+    wordings = {prompt.instance_id: prompt.question for prompt in kept}
+    attributes = {instance.instance_id: instance.attributes for instance in askable}
+    for instance_id in dict.fromkeys(choice.instance_id for choice in chosen):
+        if known := truth_of(question, attributes[instance_id], route):
+            yield KnownTruth(wordings.get(instance_id, identity), instance_id, *known)
 
 
 def _why_nothing(plan: StudyPlan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -31,10 +31,10 @@ Check = Callable[[Settings], str]
 """Says what it found; raises an error of ours, with its remedy, for what cannot work."""
 
 
-def examine(worker_checks: Mapping[str, Check]) -> list[Finding]:
+def examine(*, check_broker: Check, check_packages: Check) -> list[Finding]:
     """Look at everything that the service needs; never raises for what it finds.
 
-    `worker_checks` are those of the broker and the models, which only workers can make.
+    Only workers can look at the broker and at the packages that answer.
     """
     try:
         settings = load_settings()
@@ -42,21 +42,22 @@ def examine(worker_checks: Mapping[str, Check]) -> list[Finding]:
         return [Finding("settings", False, str(error))]
     return [
         Finding("settings", True, f"data in {settings.data_dir.absolute()}"),
-        *_all(settings, worker_checks),
+        *_all(settings, check_broker, check_packages),
     ]
 
 
-def _all(settings: Settings, worker_checks: Mapping[str, Check]) -> Iterator[Finding]:
+def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iterator[Finding]:
     checks: dict[str, Check] = {
         "installation": lambda s: f"in {check_installation()}",
         "data folder": _data_folder,
         "research database": lambda s: _database(s.database_url, Branch.RESEARCH),
         "identity vault": lambda s: _database(s.vault_url, Branch.VAULT),
+        "broker": check_broker,
         "DICOM port": _dicom,
         "web port": lambda s: _port(s.web_host, s.web_port),
         "questions": _questions,
         "checkpoints": _checkpoints,
-        **worker_checks,
+        "worker packages": check_packages,
     }
     for subject, check in checks.items():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.231471903120745208311467201347985120937"
 IMPLEMENTATION_VERSION_NAME = "MEDR1_PACS_0_1"
 
 _PREFIX_OFFSET = 128
-_META_MAX_BYTES = 1 << 20  # honest ones have some hundred bytes
+_VALUE_MAX_BYTES = 1024  # a UID has 64
 # The VRs whose length has 32 bits (PS3.5 7.1.2).
 _LONG_VRS = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
 _MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0002, 0x0003
@@ -99,12 +100,13 @@ def _read_group_2(file: BinaryIO) -> dict[int, bytes]:
     """Read preamble, prefix and the elements of group 2: element number -> value.
 
     They are Explicit VR Little Endian whatever the data set is (PS3.10 7.1); some programs write
-    them as Implicit. The file is left at the first element of the data set.
+    them as Implicit. Only the beginning of a long value is read. The file is left at the first
+    element of the data set.
     """
     if file.read(_PREFIX_OFFSET + 4)[_PREFIX_OFFSET:] != b"DICM":
         raise InstanceUnreadable("not a DICOM file: the prefix DICM is missing at byte 128")
     elements: dict[int, bytes] = {}
-    while file.tell() < _META_MAX_BYTES:
+    while True:
         start, head = file.tell(), file.read(8)
         if len(head) < 8 or head[:2] != b"\x02\x00":
             file.seek(start)
@@ -114,11 +116,11 @@ def _read_group_2(file: BinaryIO) -> dict[int, bytes]:
             (length,) = struct.unpack_from("<4xI", head)
         elif vr in _LONG_VRS:
             length = int.from_bytes(file.read(4), "little")
-        value = file.read(min(length, _META_MAX_BYTES))
-        if len(value) < length:
-            break
+        value = file.read(min(length, _VALUE_MAX_BYTES))
+        if len(value) < min(length, _VALUE_MAX_BYTES):
+            raise InstanceUnreadable("not a DICOM file: its meta information is damaged")
+        file.seek(length - len(value), os.SEEK_CUR)
         elements[number] = value
-    raise InstanceUnreadable("not a DICOM file: its meta information is damaged")
 
 
 def _ae_title(elements: Mapping[int, bytes], number: int) -> str:
@@ -127,4 +129,4 @@ def _ae_title(elements: Mapping[int, bytes], number: int) -> str:
 
 
 def _text(elements: Mapping[int, bytes], number: int) -> str:
-    return elements.get(number, b"").decode("ascii", "replace").strip("\x00 ")
+    return elements.get(number, b"").decode("latin-1").strip("\x00 ")

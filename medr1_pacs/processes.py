@@ -5,15 +5,19 @@ may take. One owner of each limit.
 from __future__ import annotations
 
 import os
+import select
 import signal
+import site
 import socket
 import sys
-import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from types import FrameType
 
 import psutil
+
+from medr1_pacs.installation import ROOT
 
 
 class ProcessKind(StrEnum):
@@ -104,9 +108,45 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def stop_on_signal() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; call it in the main thread."""
-    stop = threading.Event()
+def module_environment() -> dict[str, str]:
+    """Return the environment in which `module_command` runs the code that runs now."""
+    if str(ROOT) in site.getsitepackages():
+        return dict(os.environ)
+    # A checkout, which need not be the one that is installed.
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+class StopSignal:
+    """Whether this process was asked to stop; waiting for it ends when it is.
+
+    Not a `threading.Event`: a signal's handler runs in the thread that it interrupts, and an event
+    that is set inside its own `wait` waits for its own lock.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        with suppress(BlockingIOError):  # a full pipe wakes whoever waits as well
+            os.write(self._writer, b"x")
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the process is asked to stop; False when the time is over before."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        poll.poll(None if timeout_s is None else timeout_s * 1000)
+        return self._is_set
+
+
+def stop_on_signal() -> StopSignal:
+    """Return what SIGTERM and SIGINT set; call it in the main thread."""
+    stop = StopSignal()
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import TransientError
-from medr1_pacs.processes import HUNG_S, ProcessName, stop_on_signal
+from medr1_pacs.processes import HUNG_S, ProcessName, StopSignal, module_environment, stop_on_signal
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ class Child:
     def start(self) -> None:
         self.process = subprocess.Popen(
             self.command,
+            env=module_environment(),
             preexec_fn=_die_with_parent,  # safe: the supervisor has one thread
         )
         self.started_at = time.monotonic()
@@ -79,7 +79,7 @@ class Supervisor:
     def __init__(self, commands: Mapping[str, Sequence[str]], find_hung: FindHung) -> None:
         self._children = [Child(name, command) for name, command in commands.items()]
         self._find_hung = find_hung
-        self._stop = threading.Event()
+        self._stop = StopSignal()
         self._checked_at = time.monotonic()
 
     def run(self) -> int:

@@ -15,7 +15,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from medr1_pacs.part10 import FileMeta, encode_file_meta, read_file_meta
+from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.received import IndexedInstance, PatientIdentity
+from medr1_pacs.records.words import Coverage, ParseStatus, PromptKind
 from medr1_pacs.records.work import EngineIdentity, ModelOutput
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 
@@ -175,6 +178,58 @@ def make_output(**fields: Any) -> ModelOutput:
         "seconds": 0.5,
     }
     return ModelOutput(**(values | fields))
+
+
+def make_answer(**fields: Any) -> StoredAnswer:
+    """Say what was answered, with everything that made it."""
+    values: dict[str, Any] = {
+        "answer_id": 1,
+        "kind": PromptKind.PROTOCOL,
+        "run": 1,
+        "is_demo": False,
+        "is_current": True,
+        "study_version": 1,
+        "study_instance_uid": STUDY_UID,
+        "series_instance_uid": SERIES_UID,
+        "sop_instance_uid": make_uid(),
+        "frame_number": 1,
+        "modality": "CT",
+        "coverage": Coverage.IN,
+        "window_center": 40.0,
+        "window_width": 400.0,
+        "window_source": "object",
+        "png_sha256": "f" * 64,
+        "question_id": "q",
+        "question_version": 1,
+        "question_sha256": "q" * 64,
+        "task": "Modality Recognition",
+        "options": ("CT", "MRI"),
+        "option_order": (0, 1),
+        "prompt_text": "Which? A)CT, B)MRI",
+        "chat_text": "<|im_start|>user",
+        "requested_checkpoint": "ct",
+        "checkpoint": "ct",
+        "checkpoint_revision": "a" * 40,
+        "checkpoint_sha256": "c" * 64,
+        "engine": "fake",
+        "versions": {"fake": "1"},
+        "dtype": "float32",
+        "attention": "sdpa",
+        "decoding": Decoding(think=True, max_new_tokens=256),
+        "raw_output": "<answer>A</answer>",
+        "finish_reason": "stop",
+        "prompt_tokens": 200,
+        "completion_tokens": 10,
+        "reasoning": None,
+        "choice": "A",
+        "choice_text": "CT",
+        "parse_status": ParseStatus.PARSED,
+        "truth": "CT",
+        "is_correct": True,
+        "seconds": 0.5,
+        "answered_at": NOON,
+    }
+    return StoredAnswer(**(values | fields))
 
 
 def real_file(name: str) -> Path:

@@ -21,7 +21,7 @@ from workers.bells import BellTower
 from workers.engine_cache import EngineCache
 from workers.heartbeat import Heartbeat
 from workers.sweep import Sweep
-from workers.tasks import register_answer_task, register_render_task
+from workers.tasks import Workplace, register_answer_task, register_render_task
 
 
 def run_render_worker(
@@ -34,7 +34,8 @@ def run_render_worker(
     """Draw pictures until asked to stop."""
     queues = [RENDER_QUEUE]
     with Heartbeat(database, ProcessKind.RENDER, queues) as heartbeat:
-        register_render_task(app, database, instances, pictures, decoder, heartbeat, _is_stopping)
+        place = Workplace(app, database, pictures, heartbeat, _is_stopping)
+        register_render_task(place, instances, decoder)
         _consume(app, queues)
 
 
@@ -51,7 +52,7 @@ def run_answer_worker(
     queues = [answer_queue(name) for name in checkpoints]
     engines = EngineCache(registry, batch_size=batch_size, should_stop=_is_stopping)
     with Heartbeat(database, ProcessKind.ANSWER, queues) as heartbeat:
-        register_answer_task(app, database, pictures, engines, heartbeat, _is_stopping)
+        register_answer_task(Workplace(app, database, pictures, heartbeat, _is_stopping), engines)
         _consume(app, queues)
 
 

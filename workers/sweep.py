@@ -6,7 +6,6 @@ One sweep a site. What it does is idempotent, so a second one would waste work a
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,6 +13,7 @@ from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import DEMO
 from medr1_pacs.db.claims import CLAIM_S
 from medr1_pacs.errors import DatabaseUnavailable, TransientError
+from medr1_pacs.processes import StopSignal
 from medr1_pacs.steps.answering import parse_generations
 from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
@@ -53,13 +53,13 @@ class Sweep:
         self._questionnaire = questionnaire
         self._checkpoints = checkpoints
         self._study_quiet_s = study_quiet_s
-        self._stop = threading.Event()
+        self._stop = StopSignal()
         self._away: dict[str, str] = {}
         self._tidied_at = float("-inf")
         self._expire_from = float("-inf")
         self._unreadable: frozenset[str] = frozenset()
 
-    def run(self, stop: threading.Event, watch: Callable[[Callable[[], None]], None]) -> None:
+    def run(self, stop: StopSignal, watch: Callable[[Callable[[], None]], None]) -> None:
         """Tick until asked to stop; `watch` runs each tick and notices one that hangs."""
         self._stop = stop
         if not self._questionnaire.is_demo:

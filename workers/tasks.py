@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from celery import Celery
 
@@ -20,58 +21,56 @@ from workers.heartbeat import Heartbeat
 TURN_S = 60.0
 
 
-def register_render_task(
-    app: Celery,
-    database: Database,
-    instances: InstanceStore,
-    pictures: PictureStore,
-    decoder: Decoder,
-    heartbeat: Heartbeat,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Let a worker draw."""
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What every worker has around it."""
 
-    @app.task(name=RENDER_TASK, throws=(Medr1Error,))
+    app: Celery
+    database: Database
+    pictures: PictureStore
+    heartbeat: Heartbeat
+    should_stop: Callable[[], bool]
+
+
+def register_render_task(place: Workplace, instances: InstanceStore, decoder: Decoder) -> None:
+    """Let a worker draw."""
+    heartbeat = place.heartbeat
+
+    @place.app.task(name=RENDER_TASK, throws=(Medr1Error,))
     def render() -> None:
         """Draw every picture that is planned."""
 
         def step() -> int | None:
             drawn = heartbeat.watch(
                 lambda: render_planned(
-                    database, instances, pictures, decoder, owner=heartbeat.owner
+                    place.database, instances, place.pictures, decoder, owner=heartbeat.owner
                 )
             )
             if drawn is not None:
                 heartbeat.note_claim()
             return drawn
 
-        drain(step, should_stop)
+        drain(step, place.should_stop)
 
 
-def register_answer_task(
-    app: Celery,
-    database: Database,
-    pictures: PictureStore,
-    engines: EngineCache,
-    heartbeat: Heartbeat,
-    should_stop: Callable[[], bool],
-) -> None:
+def register_answer_task(place: Workplace, engines: EngineCache) -> None:
     """Let a worker answer."""
+    heartbeat = place.heartbeat
 
-    @app.task(name=ANSWER_TASK, throws=(Medr1Error,))
+    @place.app.task(name=ANSWER_TASK, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
         """Answer every prompt that waits for one checkpoint."""
         engine = engines.get(checkpoint)
 
         def step() -> object | None:
             outputs = heartbeat.watch(
-                lambda: answer_batch(database, pictures, engine, owner=heartbeat.owner)
+                lambda: answer_batch(place.database, place.pictures, engine, owner=heartbeat.owner)
             )
             if outputs is not None:
                 heartbeat.note_claim(outputs)
             return outputs
 
-        drain(step, should_stop)
+        drain(step, place.should_stop)
 
 
 def drain(

@@ -132,10 +132,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     from workers import checks
 
     findings = examine(
-        {
-            "broker": lambda s: checks.check_broker(s.broker_url, s.data_dir),
-            "worker packages": lambda s: checks.check_packages(),
-        }
+        check_broker=lambda settings: checks.check_broker(settings.broker_url, settings.data_dir),
+        check_packages=lambda settings: checks.check_packages(),
     )
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))

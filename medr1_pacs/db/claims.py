@@ -74,7 +74,9 @@ class WorkQueue:
         ).all()
         if not found:
             return None
-        claimable = found[:1] if found[0].is_suspect else [row for row in found if not row[1]]
+        claimable = (
+            found[:1] if found[0].is_suspect else [row for row in found if not row.is_suspect]
+        )
         ids = [row.id for row in claimable]
         token = secrets.token_hex(16)
         session.execute(

@@ -149,12 +149,16 @@ def has_due_prompts(session: Session, checkpoint: str) -> bool:
 
 
 def _can_be_answered(checkpoint: str) -> ColumnElement[bool]:
-    drawn = (
+    # Correlated: it looks at the few generations that wait, and not at every prompt there ever was.
+    return exists(
         select(Prompt.id)
         .join(Rendering, Prompt.rendering_id == Rendering.id)
-        .where(Prompt.checkpoint == checkpoint, Rendering.state == RenderingState.RENDERED)
+        .where(
+            Prompt.id == Generation.prompt_id,
+            Prompt.checkpoint == checkpoint,
+            Rendering.state == RenderingState.RENDERED,
+        )
     )
-    return Generation.prompt_id.in_(drawn)
 
 
 def _checkpoint_id(session: Session, identity: EngineIdentity) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,9 @@ from medr1_pacs.db.tables import (
 )
 from medr1_pacs.records.planned import (
     AskedPrompt,
+    Decoding,
     InstanceFacts,
+    KnownTruth,
     PlannedPrompt,
     PlannedQuestion,
     QuestionIdentity,
@@ -87,34 +89,38 @@ def _current_series(session: Session, study: Study) -> tuple[SeriesFacts, ...]:
 
 
 def _asked_prompts(session: Session, study: Study) -> tuple[AskedPrompt, ...]:
+    if study.version == 1:
+        return ()  # most studies: nothing was asked before
     rows = session.execute(
-        select(Prompt.checkpoint, Question, Rendering)
-        .join(Question, Prompt.question_id == Question.id)
+        select(Prompt, Rendering)
         .join(Rendering, Prompt.rendering_id == Rendering.id)
         .join(Instance, Rendering.instance_id == Instance.id)
         .join(Series, Instance.series_id == Series.id)
-        .where(Series.study_id == study.id, Prompt.kind == PromptKind.PROTOCOL)
+        .where(Series.study_id == study.id)
         .order_by(Prompt.id)
-    )
+    ).all()
+    # The kind is looked at here: its index would lead through every prompt that there is.
+    asked = [row for row in rows if row.Prompt.kind is PromptKind.PROTOCOL]
+    ids = {row.Prompt.question_id for row in asked}
+    questions = session.scalars(select(Question).where(Question.id.in_(ids)))
+    identities = {question.id: _identity_of(question) for question in questions}
     return tuple(
         AskedPrompt(
-            question=QuestionIdentity(
-                question_id=row.Question.question_id,
-                version=row.Question.version,
-                question_sha256=row.Question.question_sha256,
-                modality=row.Question.modality,
-                task=row.Question.task,
-                role=row.Question.role,
-                definition=row.Question.definition,
-            ),
+            question=identities[row.Prompt.question_id],
             rendering_id=row.Rendering.id,
             instance_id=row.Rendering.instance_id,
             frame_number=row.Rendering.frame_number,
-            preset_name=WindowRequest.from_json(row.Rendering.window_request).preset_name,
-            checkpoint=row.checkpoint,
+            window_request=WindowRequest.from_json(row.Rendering.window_request),
+            checkpoint=row.Prompt.checkpoint,
+            decoding=Decoding.from_json(row.Prompt.decoding),
         )
-        for row in rows
+        for row in asked
     )
+
+
+def _identity_of(question: Question) -> QuestionIdentity:
+    names = [field.name for field in fields(QuestionIdentity)]
+    return QuestionIdentity(**{name: getattr(question, name) for name in names})
 
 
 def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datetime) -> None:
@@ -143,26 +149,41 @@ def _record_route(session: Session, series_id: int, route: Route) -> None:
 def _record_question(
     session: Session, study: StudyFacts, planned: PlannedQuestion, now: datetime
 ) -> None:
-    chosen: set[tuple[int, int | None]] = {
-        (_question_row(session, kept.question, now).id, kept.rendering_id) for kept in planned.kept
-    }
     question = _question_row(session, planned.question, now)
+    chosen: dict[tuple[int, int], None] = {}  # a set in the order of choice
+    for kept in planned.kept:
+        chosen[_question_row(session, kept.question, now).id, kept.rendering_id] = None
     for prompt in planned.prompts:
         rendering = _rendering_row(session, prompt, now)
-        chosen.add((question.id, rendering.id))
+        chosen[question.id, rendering.id] = None
         _record_prompt(session, prompt, rendering, question, now)
-        _record_truth(session, prompt, question, now)
-    for question_id, rendering_id in chosen or {(question.id, None)}:
-        session.add(
-            Selection(
-                study_version_id=study.study_version_id,
-                question_id=question_id,
-                series_id=planned.series_id,
-                rendering_id=rendering_id,
-                reason=planned.reason,
-                skipped=dict(planned.skipped) or None,
-            )
+    for known in planned.truths:
+        _record_truth(session, known, _question_row(session, known.question, now), now)
+    skipped = dict(planned.skipped)
+    for question_id, rendering_id in chosen:
+        _add_selection(session, study, planned, question_id, rendering_id, skipped)
+    if not chosen:
+        _add_selection(session, study, planned, question.id, None, skipped or None)
+
+
+def _add_selection(
+    session: Session,
+    study: StudyFacts,
+    planned: PlannedQuestion,
+    question_id: int,
+    rendering_id: int | None,
+    skipped: dict[str, int] | None,
+) -> None:
+    session.add(
+        Selection(
+            study_version_id=study.study_version_id,
+            question_id=question_id,
+            series_id=planned.series_id,
+            rendering_id=rendering_id,
+            reason=planned.reason,
+            skipped=skipped,
         )
+    )
 
 
 def _question_row(session: Session, question: QuestionIdentity, now: datetime) -> Question:
@@ -237,21 +258,17 @@ def _record_prompt(
     add_event(session, "prompt.created", "prompt", prompt.id, new={"sha256": planned.prompt_sha256})
 
 
-def _record_truth(
-    session: Session, planned: PlannedPrompt, question: Question, now: datetime
-) -> None:
-    if planned.truth is None or planned.truth_source is None:
-        return
+def _record_truth(session: Session, known: KnownTruth, question: Question, now: datetime) -> None:
     find_or_add(
         session,
         ReferenceStandard,
         {
-            "instance_id": planned.instance_id,
+            "instance_id": known.instance_id,
             "question_id": question.id,
-            "source": planned.truth_source,
+            "source": known.source,
         },
-        truth=planned.truth,
-        stated_by=planned.truth_source,
+        truth=known.truth,
+        stated_by=known.source,
         version=1,
         stated_at=now,
     )

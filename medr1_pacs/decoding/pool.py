@@ -35,7 +35,7 @@ from medr1_pacs.errors import (
     StorageUnavailable,
     TransientError,
 )
-from medr1_pacs.processes import module_command
+from medr1_pacs.processes import module_command, module_environment
 
 _START_TIMEOUT_S = 60.0
 """For the child's imports, which a cold disk makes slow; a frame's limit begins after them."""
@@ -209,7 +209,9 @@ class _Child:
 
 def _child_environment() -> dict[str, str]:
     """Return ours without the service's settings: no password goes where hostile bytes go."""
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("MEDR1_")}
+    environment = {
+        name: v for name, v in module_environment().items() if not name.startswith("MEDR1_")
+    }
     # One thread a child; each further one would reserve address space out of its limit.
     return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 

@@ -30,10 +30,10 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo, send_instances
-from medr1_pacs.processes import module_command
+from medr1_pacs.processes import module_command, module_environment
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.listed import StudyListing
-from medr1_pacs.records.words import Modality, StudyState
+from medr1_pacs.records.words import CheckpointName, Modality, StudyState
 
 QUIET_S = 3
 SEED = 2026
@@ -102,7 +102,9 @@ def free_port() -> int:
 def service(data_dir: Path, dicom_port: int, web_port: int) -> Iterator[None]:
     """Run `medr1-pacs up` on a folder, its log beside its data; stop it at the end."""
     # Only what the demo sets: a site's own settings must not lead it to the site's database.
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("MEDR1_")}
+    environ = {
+        key: value for key, value in module_environment().items() if not key.startswith("MEDR1_")
+    }
     environ |= {
         "MEDR1_DATA_DIR": str(data_dir),
         "MEDR1_DICOM_PORT": str(dicom_port),
@@ -182,7 +184,7 @@ def _is_phantom(answer: StoredAnswer) -> bool:
 
 def _print(answers: list[StoredAnswer], studies: list[StudyListing], data_dir: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    taught = [row for row in answers if row.requested_checkpoint == "demo"]
+    taught = [row for row in answers if row.requested_checkpoint == CheckpointName.DEMO]
     table = Table(title="What the demo checkpoint answered (research use only)")
     for column in ("Modality", "Source", "Question", "Answer", "Truth", ""):
         table.add_column(column, overflow="fold")

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from medr1_pacs.errors import QuestionInvalid
 from medr1_pacs.questions.conditions import keyword_problem
 from medr1_pacs.questions.hints import did_you_mean
-from medr1_pacs.questions.schema import Aggregate, Question, TruthKind
+from medr1_pacs.questions.schema import Aggregate, Question, Truth, TruthKind
 from medr1_pacs.questions.source import RawFile, Source, read_file
 from medr1_pacs.questions.truths import FUNCTIONS
-from medr1_pacs.records.words import CheckpointName, Modality
+from medr1_pacs.records.words import CheckpointName, JsonObject, Modality
 
 PACKAGED_BANK = Path(__file__).parent / "bank"
 
@@ -82,6 +82,22 @@ def questions_for(bank: QuestionBank, modality: Modality, *, demo: bool) -> tupl
         for question in bank.questions
         if question.modality is modality and (demo or not question.is_demo)
     )
+
+
+def restore_question(definition: JsonObject) -> Question:
+    """Return the question that a stored definition is of.
+
+    Raises
+    ------
+    ValueError
+        It names something that this program no longer knows.
+    """
+    truth = definition["truth"]
+    stored = Truth(TruthKind(truth["kind"]), truth.get("name", ""), truth.get("map", {}))
+    question = Question.model_validate(definition | {"truth": stored})
+    if problems := [f"{name}: {problem}" for name, problem in _problems(question)]:
+        raise ValueError("\n".join(problems))
+    return question
 
 
 def _load_file(raw_file: RawFile, problems: list[str]) -> Iterator[tuple[Question, Source]]:

@@ -81,8 +81,6 @@ def parse_truth(value: object) -> Truth:
     """Parse what a question writes after `truth:`. Raises ValueError with the remedy."""
     if isinstance(value, Truth):
         return value
-    if isinstance(value, Mapping) and "kind" in value:  # as a stored definition has it
-        return Truth(TruthKind(value["kind"]), value.get("name", ""), value.get("map", {}))
     if value in (TruthKind.READER, TruthKind.REFERENCE):
         return Truth(TruthKind(str(value)))
     if isinstance(value, Mapping):
@@ -180,17 +178,6 @@ class Question(BaseModel):
         return self.model_dump(
             mode="json", exclude={"reviewed_by", "reviewed_at"}, exclude_defaults=True
         )
-
-    @classmethod
-    def from_definition(cls, definition: JsonObject) -> Question:
-        """Return the question that a stored definition is of.
-
-        Raises
-        ------
-        ValueError
-            It names something that this program no longer knows.
-        """
-        return cls.model_validate(definition)
 
     @property
     def question_sha256(self) -> str:

@@ -124,6 +124,8 @@ class StoredAnswer:
 
     def to_json(self) -> JsonObject:
         """Return plain JSON values in the order of the fields; the time as ISO 8601."""
-        values = asdict(self)
-        values["answered_at"] = self.answered_at.isoformat()
-        return values
+        return asdict(self) | {
+            "options": list(self.options),
+            "option_order": list(self.option_order),
+            "answered_at": self.answered_at.isoformat(),
+        }

@@ -167,9 +167,10 @@ class AskedPrompt:
     rendering_id: int
     instance_id: int
     frame_number: int
-    preset_name: str | None
-    """Tells a question's first window from its second."""
+    window_request: WindowRequest
+    """Its `preset_name` tells a question's first window from its second."""
     checkpoint: str
+    decoding: Decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,16 @@ class PlannedPrompt:
     prompt_text: str
     prompt_sha256: str
     decoding: Decoding
-    truth: str | None = None
-    truth_source: TruthSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTruth:
+    """What the header says is right about an instance, for a question."""
+
+    question: QuestionIdentity
+    instance_id: int
+    truth: str
+    source: TruthSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,8 @@ class PlannedQuestion:
     skipped: Mapping[str, int]
     prompts: tuple[PlannedPrompt, ...] = ()
     kept: tuple[AskedPrompt, ...] = ()
+    truths: tuple[KnownTruth, ...] = ()
+    """Of the instances that were chosen, new or kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import InstanceUnreadable, ValueRefused
 from medr1_pacs.headers import HeaderUnusable, ReceivedFile, index_header
-from medr1_pacs.part10 import UNKNOWN_META, FileMeta, read_file_meta
+from medr1_pacs.part10 import UNKNOWN_META, read_file_meta
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance, RejectedInstance
 from medr1_pacs.records.words import QuarantineReason
@@ -96,7 +96,7 @@ class Indexer:
                 record_rejected(session, item, now)
         for stored, outcome in outcomes.items():
             if outcome is Recorded.DUPLICATE:
-                self.store.discard_duplicate(stored)
+                self.store.discard(stored)
             else:
                 self.store.forget(stored)
         for stored in rejected:
@@ -130,13 +130,12 @@ class Indexer:
         except ValueRefused as error:
             detail = f"its header could not be recorded: {error}"
         with self.store.incoming_path(stored).open("rb") as file:
-            meta, offset = read_file_meta(file)
-            received = _describe(file, stored, meta, offset)
+            received, _ = _describe(file, stored)
         rejected = received.reject(QuarantineReason.UNREADABLE, detail)
         self.store.quarantine(stored)
         with self.database.write() as session:
             record_rejected(session, rejected, datetime.now(UTC))
-        self.store.discard_duplicate(stored)
+        self.store.discard(stored)
         return IndexReport(quarantined=1)
 
 
@@ -144,12 +143,9 @@ def read_received(
     file: BinaryIO, stored: StoredName, site_key: bytes
 ) -> IndexedInstance | RejectedInstance:
     """Read one received file. Raises only what the disk does (`OSError`)."""
-    try:
-        meta, offset = read_file_meta(file)
-    except InstanceUnreadable as error:
-        received = _describe(file, stored, UNKNOWN_META, 0)
-        return received.reject(QuarantineReason.UNREADABLE, str(error))
-    received = _describe(file, stored, meta, offset)
+    received, problem = _describe(file, stored)
+    if problem is not None:
+        return received.reject(QuarantineReason.UNREADABLE, str(problem))
     try:
         file.seek(0)
         header = pydicom.dcmread(file, stop_before_pixels=True)
@@ -164,10 +160,16 @@ def read_received(
         return received.reject(QuarantineReason.UNREADABLE, detail)
 
 
-def _describe(file: BinaryIO, stored: StoredName, meta: FileMeta, offset: int) -> ReceivedFile:
+def _describe(file: BinaryIO, stored: StoredName) -> tuple[ReceivedFile, InstanceUnreadable | None]:
+    """Say what is known of a file without its data set, and whether it is in the file format."""
+    meta, offset, problem = UNKNOWN_META, 0, None
+    try:
+        meta, offset = read_file_meta(file)
+    except InstanceUnreadable as error:
+        problem = error
     file.seek(offset)
     sha256 = sha256_from(file)
-    return ReceivedFile(
+    received = ReceivedFile(
         stored_name=stored.name,
         received_at=stored.received_at,
         association_token=stored.association_token,
@@ -175,3 +177,4 @@ def _describe(file: BinaryIO, stored: StoredName, meta: FileMeta, offset: int) -
         sha256=sha256,
         size_bytes=file.tell() - offset,
     )
+    return received, problem

@@ -40,7 +40,7 @@ def restore_identities(store: InstanceStore, vault: Database, site_key: bytes) -
         except OSError as error:
             logger.error("%s cannot be read: %s", stored.name, error.strerror)
             continue
-        if isinstance(item, IndexedInstance):  # what is in quarantine names nobody reliably
+        if isinstance(item, IndexedInstance):
             record_identities(vault, [item.identity], datetime.now(UTC))
             count += 1
     return count

@@ -164,8 +164,8 @@ class InstanceStore:
         """Remove the incoming name of an instance whose row is committed."""
         self.incoming_path(stored).unlink(missing_ok=True)
 
-    def discard_duplicate(self, stored: StoredName) -> None:
-        """Remove an instance whose identical bytes already have a row under another name."""
+    def discard(self, stored: StoredName) -> None:
+        """Remove an instance from backlog and instances: its bytes are kept under another name."""
         self.instance_path(stored).unlink(missing_ok=True)
         self.forget(stored)
 

@@ -392,9 +392,9 @@ def test_a_crash_while_a_duplicate_is_discarded_is_harmless(
             discard(self, stored)
         raise PowerCut
 
-    discard = InstanceStore.discard_duplicate
+    discard = InstanceStore.discard
     with monkeypatch.context() as patch:
-        patch.setattr(InstanceStore, "discard_duplicate", crash)
+        patch.setattr(InstanceStore, "discard", crash)
         with pytest.raises(PowerCut):
             index()
     index()

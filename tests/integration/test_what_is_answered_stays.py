@@ -23,7 +23,16 @@ from medr1_pacs.db import schema
 from medr1_pacs.db.answers import iterate_answers
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.tables import Generation, Instance, Prompt, Question, Rendering, Selection, Study
+from medr1_pacs.db.tables import (
+    Generation,
+    Instance,
+    Prompt,
+    Question,
+    ReferenceStandard,
+    Rendering,
+    Selection,
+    Study,
+)
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.questions import windows
 from medr1_pacs.questions.bank import load_bank
@@ -189,17 +198,20 @@ def test_a_renderer_that_draws_otherwise_asks_nothing_again(
     assert before.isdisjoint(row.recipe for row in rows(Rendering)[-PROMPTS_A_SLICE:])
 
 
-def test_a_window_preset_with_other_values_asks_nothing_again(
-    send_late_slice, assert_only_the_late_slice_is_asked, monkeypatch
+def test_a_window_preset_with_other_values_asks_nothing_again_and_the_study_keeps_its_own(
+    send_late_slice, assert_only_the_late_slice_is_asked, monkeypatch, rows
 ):
     monkeypatch.setitem(windows.PRESETS, "lung", VoiWindow(-500, 1400))
 
     send_late_slice()
 
     assert_only_the_late_slice_is_asked()
+    requests = [row.window_request for row in rows(Rendering)]
+    lung = [request["preset"] for request in requests if request["preset_name"] == "lung"]
+    assert lung == [[-600, 1500]] * 3
 
 
-def test_other_limits_of_decoding_ask_nothing_again(
+def test_other_limits_of_decoding_ask_nothing_again_and_the_study_keeps_its_own(
     send_late_slice, assert_only_the_late_slice_is_asked, monkeypatch, rows
 ):
     monkeypatch.setattr(asking, "MAX_NEW_TOKENS", 512)
@@ -207,7 +219,8 @@ def test_other_limits_of_decoding_ask_nothing_again(
     send_late_slice(think=False)
 
     assert_only_the_late_slice_is_asked()
-    assert {row.decoding["max_new_tokens"] for row in rows(Prompt)[-PROMPTS_A_SLICE:]} == {512}
+    limits = [(row.decoding["think"], row.decoding["max_new_tokens"]) for row in rows(Prompt)]
+    assert limits == [(True, 256)] * 9
 
 
 def test_another_wording_of_the_bank_asks_nothing_again_and_the_study_keeps_its_own(
@@ -238,6 +251,18 @@ def test_a_wording_that_can_be_asked_no_more_gives_way_for_what_is_new_alone(
 
     assert_only_the_late_slice_is_asked()
     assert ("site-every-slice", 2) in {(row.question_id, row.version) for row in rows(Question)}
+
+
+def test_a_truth_that_the_header_gives_only_now_is_recorded_for_what_was_asked(
+    send_late_slice, database, rows
+):
+    with database.connection() as connection:
+        connection.execute(text("DELETE FROM reference_standard"))
+
+    send_late_slice()
+
+    late = rows(Instance)[-1]
+    assert [row.instance_id for row in rows(ReferenceStandard)] == [1, 2, late.id]
 
 
 def test_another_checkpoint_is_another_question(send_late_slice, rows):

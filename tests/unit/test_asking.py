@@ -75,8 +75,9 @@ def as_asked(plan):
             rendering_id=100 + number,
             instance_id=prompt.instance_id,
             frame_number=prompt.frame_number,
-            preset_name=prompt.window_request.preset_name,
+            window_request=prompt.window_request,
             checkpoint=prompt.checkpoint,
+            decoding=prompt.decoding,
         )
         for question in plan.questions
         for number, prompt in enumerate(question.prompts)
@@ -93,7 +94,6 @@ def test_a_prompt_is_all_that_its_question_says(questionnaire):
     assert prompt.window_request.preset == VoiWindow(-600, 1500)
     assert (prompt.requested_checkpoint, prompt.checkpoint) == ("ct", "CT")
     assert prompt.decoding == Decoding(think=True, max_new_tokens=256)
-    assert (prompt.truth, prompt.truth_source) == ("Neither", TruthSource.HEADER)
     assert prompt.coverage is Coverage.NEAR
     assert [question.question.definition["options"][k] for k in prompt.option_order] == list(
         prompt.options
@@ -186,6 +186,68 @@ def test_the_second_window_of_a_question_is_another_prompt(questionnaire):
     # The study keeps the question as it was: without a second window.
     (question,) = build_plan(make_study({}, asked=asked), two).questions
     assert (len(question.kept), question.prompts) == (1, ())
+
+
+def test_two_windows_that_are_equal_are_one_prompt(questionnaire):
+    twice = questionnaire(BANK + "  second_window: lung\n")
+
+    (question,) = build_plan(make_study({}), twice).questions
+
+    assert len(question.prompts) == 1
+
+
+def test_what_is_new_is_asked_through_the_preset_that_the_study_was_asked_through(questionnaire):
+    asked = as_asked(build_plan(make_study({}), questionnaire()))
+    before = tuple(
+        replace(prompt, window_request=replace(prompt.window_request, preset=VoiWindow(-500, 1400)))
+        for prompt in asked
+    )
+
+    (question,) = build_plan(make_study({}, {}, asked=before), questionnaire()).questions
+
+    assert [prompt.window_request.preset for prompt in question.prompts] == [VoiWindow(-500, 1400)]
+
+
+def test_what_is_new_is_decoded_as_the_study_was(questionnaire):
+    asked = as_asked(build_plan(make_study({}), questionnaire(think=False)))
+
+    (question,) = build_plan(make_study({}, {}, asked=asked), questionnaire()).questions
+
+    assert question.prompts[0].decoding == Decoding(think=False, max_new_tokens=256)
+
+
+def test_the_truths_of_what_is_new_and_of_what_is_kept_are_known(questionnaire):
+    asked = as_asked(build_plan(make_study({}), questionnaire()))
+
+    (question,) = build_plan(make_study({}, {}, asked=asked), questionnaire()).questions
+
+    assert [(known.instance_id, known.truth, known.source) for known in question.truths] == [
+        (1, "Neither", TruthSource.HEADER),
+        (2, "Neither", TruthSource.HEADER),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"select": "every K-th"},
+        {"window": "no longer"},
+        {"when": {"NoLongerIndexed": "x"}},
+        {"truth": {"kind": "function", "name": "no_longer"}},
+        {"checkpoint": "no longer"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_wording_that_can_be_asked_no_more_gives_way_for_what_is_new(questionnaire, changes):
+    (prompt,) = as_asked(build_plan(make_study({}), questionnaire()))
+    definition = prompt.question.definition | changes
+    old = replace(prompt, question=replace(prompt.question, definition=definition))
+    newer = questionnaire(BANK.replace("version: 1", "version: 2"))
+
+    (question,) = build_plan(make_study({}, {}, asked=(old,)), newer).questions
+
+    assert (question.question.version, question.kept) == (2, (old,))
+    assert [prompt.instance_id for prompt in question.prompts] == [2]
 
 
 def test_another_checkpoint_is_asked_anew(questionnaire):

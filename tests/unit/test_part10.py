@@ -125,6 +125,25 @@ def test_meta_that_some_programs_write_as_implicit_vr_is_read(write):
     assert offset == 132 + len(meta)
 
 
+def test_a_long_private_value_in_the_meta_is_skipped(write):
+    content = encode_file_meta(make_file_meta())
+    private = struct.pack("<HH2sHI", 2, 0x0102, b"OB", 0, 2 << 20) + bytes(2 << 20)
+
+    read, offset = read_meta(write(content + private + b"\x08\x00rest"))
+
+    assert read == make_file_meta(sop_instance_uid=read.sop_instance_uid)
+    assert offset == len(content) + len(private)
+
+
+def test_an_ae_title_in_latin_letters_is_read_and_written_again(write):
+    content = encode_file_meta(make_file_meta(calling_ae_title="MUNCHEN"))
+
+    read, _ = read_meta(write(content.replace(b"MUNCHEN", "MÜNCHEN".encode("latin-1"))))
+
+    assert read.calling_ae_title == "MÜNCHEN"
+    assert read_meta(write(encode_file_meta(read)))[0] == read
+
+
 def test_a_length_beyond_the_end_of_the_file_is_not_allocated(write):
     head = struct.pack("<HH2sHI", 2, 1, b"OB", 0, 0xFFFFFFF0)
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
+import sys
 from dataclasses import replace
 
 import psutil
 import pytest
 
-from medr1_pacs.processes import ProcessKind, ProcessName, module_command
+from medr1_pacs import processes
+from medr1_pacs.processes import (
+    ProcessKind,
+    ProcessName,
+    StopSignal,
+    module_command,
+    module_environment,
+)
 
 OWN = ProcessName.own(ProcessKind.ANSWER)
 
@@ -69,3 +78,58 @@ def test_a_folder_where_somebody_stands_does_not_shadow_our_modules(tmp_path):
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_runs_the_code_of_its_parent_and_not_what_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
+    (tmp_path / "medr1_pacs").mkdir()
+    (tmp_path / "medr1_pacs" / "__init__.py").touch()
+    (tmp_path / "medr1_pacs" / "__main__.py").write_text("print('ours')")
+
+    done = subprocess.run(
+        module_command("medr1_pacs"), env=module_environment(), capture_output=True, text=True
+    )
+
+    assert done.stdout == "ours\n"
+
+
+def test_the_environment_of_an_installed_wheel_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(processes.site, "getsitepackages", lambda: [str(processes.ROOT)])
+
+    assert module_environment() == os.environ
+
+
+def test_waiting_ends_when_the_process_is_asked_to_stop():
+    program = (
+        "import os, signal, threading\n"
+        "from medr1_pacs.processes import stop_on_signal\n"
+        "stop = stop_on_signal()\n"
+        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "print(stop.is_set(), stop.wait(60), stop.is_set())\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "False True True\n"
+
+
+def test_a_burst_of_signals_stops_a_process_that_waits_again_and_again():
+    program = (
+        "from medr1_pacs.processes import stop_on_signal\n"
+        "stop = stop_on_signal()\n"
+        "print('ready', flush=True)\n"
+        "while not stop.wait(0.0001): pass\n"
+        "import time; time.sleep(0.2)\n"
+    )
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
+            for number in [signal.SIGTERM, signal.SIGINT] * 50:
+                process.send_signal(number)
+            assert process.wait(timeout=20) == 0
+
+
+def test_a_wait_that_nothing_ends_is_over_in_time():
+    assert not StopSignal().wait(0.01)

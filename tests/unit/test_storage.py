@@ -183,7 +183,7 @@ def test_a_discarded_duplicate_is_gone_under_every_name(store, folder):
     stored = store.put([b"x"])
     store.keep(stored)
 
-    store.discard_duplicate(stored)
+    store.discard(stored)
 
     assert files_in(folder) == []
 

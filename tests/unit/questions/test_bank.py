@@ -90,6 +90,7 @@ def test_every_place_in_the_shipped_bank_is_its_id_line():
         ("truth: reader", "truth: {function: modality}", r":10: truth: .*mean `modality_name`\?"),
         ("truth: reader", "truth: {header: Laterality, map: {L: Lift}}", r":10: truth: `L` maps"),
         ("truth: reader", "truth: {header: a, function: b}", r":10: truth: write `reader`"),
+        ("truth: reader", "truth: {kind: reader}", r":10: truth: write `reader`"),
         ("Which side is shown?", "Which  side?", r":8: stem: one line of text"),
         ("- id", "- 3\n- id", r":3: questions: not a mapping"),
     ],

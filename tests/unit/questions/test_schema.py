@@ -4,8 +4,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.questions.schema import Question, requested_checkpoint
+from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, restore_question
+from medr1_pacs.questions.schema import requested_checkpoint
 from medr1_pacs.records.words import CheckpointName, Modality
 
 
@@ -66,7 +66,7 @@ def test_a_question_cannot_be_changed(make_question):
 
 @pytest.mark.parametrize("question", load_bank(PACKAGED_BANK).questions, ids=lambda q: q.id)
 def test_a_stored_definition_is_the_question_again(question):
-    again = Question.from_definition(json.loads(json.dumps(question.definition())))
+    again = restore_question(json.loads(json.dumps(question.definition())))
 
     assert again.question_sha256 == question.question_sha256
     assert again.definition() == question.definition()
