@@ -84,8 +84,8 @@ def build_plan(study: StudyFacts, questionnaire: Questionnaire) -> StudyPlan:
 class _Earlier:
     """What earlier versions of the study asked, and how."""
 
-    def __init__(self, asked: Iterable[AskedPrompt]) -> None:
-        self._by_key = {self._key(prompt, prompt.question.question_id): prompt for prompt in asked}
+    def __init__(self, asked: tuple[AskedPrompt, ...]) -> None:
+        self._by_key = {_key(prompt.question.question_id, prompt): prompt for prompt in asked}
         self._latest = {prompt.question.question_id: prompt for prompt in asked}
         self._presets = {
             (prompt.question.question_id, prompt.window_request.preset_name): prompt.window_request
@@ -93,20 +93,9 @@ class _Earlier:
             if prompt.window_request.preset is not None
         }
 
-    @staticmethod
-    def _key(prompt: AskedPrompt | PlannedPrompt, question_id: str) -> tuple[object, ...]:
-        preset_name = prompt.window_request.preset_name
-        return (
-            question_id,
-            prompt.instance_id,
-            prompt.frame_number,
-            preset_name,
-            prompt.checkpoint,
-        )
-
     def find(self, prompt: PlannedPrompt, question: Question) -> AskedPrompt | None:
         """Return the prompt that asked this already."""
-        return self._by_key.get(self._key(prompt, question.id))
+        return self._by_key.get(_key(question.id, prompt))
 
     def wording_of(self, question: Question) -> Question:
         """Return a question as the study was asked it before; as it is, where it was not."""
@@ -132,6 +121,17 @@ class _Earlier:
         """Return how the study was asked this question before."""
         before = self._latest.get(question.id)
         return decoding if before is None else before.decoding
+
+
+def _key(question_id: str, prompt: AskedPrompt | PlannedPrompt) -> tuple[object, ...]:
+    """Say what makes two prompts the same: not words or recipe, but what they are about."""
+    return (
+        question_id,
+        prompt.instance_id,
+        prompt.frame_number,
+        prompt.window_request.preset_name,
+        prompt.checkpoint,
+    )
 
 
 def _questions(route: Route, questionnaire: Questionnaire) -> tuple[Question, ...]:

@@ -149,16 +149,21 @@ def _record_route(session: Session, series_id: int, route: Route) -> None:
 def _record_question(
     session: Session, study: StudyFacts, planned: PlannedQuestion, now: datetime
 ) -> None:
-    question = _question_row(session, planned.question, now)
+    identities = [planned.question, *(kept.question for kept in planned.kept)]
+    wordings = {
+        sha256: _question_row(session, identity, now)
+        for sha256, identity in {each.question_sha256: each for each in identities}.items()
+    }
+    question = wordings[planned.question.question_sha256]
     chosen: dict[tuple[int, int], None] = {}  # a set in the order of choice
     for kept in planned.kept:
-        chosen[_question_row(session, kept.question, now).id, kept.rendering_id] = None
+        chosen[wordings[kept.question.question_sha256].id, kept.rendering_id] = None
     for prompt in planned.prompts:
         rendering = _rendering_row(session, prompt, now)
         chosen[question.id, rendering.id] = None
         _record_prompt(session, prompt, rendering, question, now)
     for known in planned.truths:
-        _record_truth(session, known, _question_row(session, known.question, now), now)
+        _record_truth(session, known, wordings[known.question.question_sha256], now)
     skipped = dict(planned.skipped)
     for question_id, rendering_id in chosen:
         _add_selection(session, study, planned, question_id, rendering_id, skipped)
