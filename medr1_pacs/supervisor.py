@@ -63,6 +63,7 @@ class Child:
         return self.has_been_steady
 
     def plan_restart(self, status: int) -> None:
+        """Start it again after a wait that doubles as long as it does not keep running."""
         lived_s = time.monotonic() - self.started_at
         self.was_steady()
         self.wait_s = 1.0 if lived_s > _STEADY_S else min(self.wait_s * 2, _WAIT_MAX_S)

@@ -23,6 +23,7 @@ _NO_CONTRAST = frozenset(
 
 
 def raw_values(dataset: Dataset, keyword: str) -> list[Any]:
+    """Return the values of an element by its keyword, as `raw_values_at` does."""
     tag = tag_for_keyword(keyword)
     return raw_values_at(dataset, tag, dictionary_VR(keyword)) if tag is not None else []
 
@@ -57,6 +58,7 @@ def _decode(value: bytes, vr: str, is_little_endian: bool) -> list[Any]:
 
 
 def converter_of(keyword: str) -> Callable[[Any], Any]:
+    """Return what makes a raw value of an element a JSON value, or None where it is malformed."""
     if keyword in _SPECIAL:
         return _SPECIAL[keyword]
     vr = dictionary_VR(keyword)
@@ -82,6 +84,7 @@ def _integer(value: Any) -> int | None:
 
 
 def clean_text(value: Any) -> str | None:
+    """Keep what can be printed, up to `MAX_TEXT` characters."""
     text = "".join(c for c in str(value)[: 2 * MAX_TEXT].strip(" \0") if c.isprintable())
     return text[:MAX_TEXT]
 

@@ -36,6 +36,7 @@ class Presence:
         return "present" if self.is_wanted else "absent"
 
     def is_met_by(self, values: Sequence[object]) -> bool:
+        """Whether the values of an element, none where it is absent or empty, meet it."""
         return bool(values) == self.is_wanted
 
     def __str__(self) -> str:
