@@ -54,6 +54,13 @@ def record_instance(
     if same is not None:
         _make_current_again(session, same, study)
         return Recorded.DUPLICATE
+    _add_instance(session, item, study, series, now)
+    return Recorded.NEW
+
+
+def _add_instance(
+    session: Session, item: IndexedInstance, study: Study, series: Series, now: datetime
+) -> None:
     instance = Instance(
         series_id=series.id,
         sop_instance_uid=item.sop_instance_uid,
@@ -80,7 +87,6 @@ def record_instance(
         instance.id,
         new={"sha256": item.sha256, "study_version": study.version},
     )
-    return Recorded.NEW
 
 
 def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> None:

@@ -43,15 +43,7 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
     wide = select(Study, instances.label("instances"), answers.label("answers"))
     wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
     studies = session.execute(wide.limit(newest)).all()
-    modalities: dict[int, list[str]] = {}
-    for study_id, route, dicom in session.execute(
-        select(Series.study_id, Series.route_modality, Series.modality)
-        .where(Series.study_id >= min((row.Study.id for row in studies), default=0))
-        .order_by(Series.id)
-    ):
-        names = modalities.setdefault(study_id, [])
-        if (name := route or dicom or "unknown") not in names:
-            names.append(name)
+    modalities = _modalities_since(session, min((row.Study.id for row in studies), default=0))
     return [
         StudyListing(
             study_instance_uid=row.Study.study_instance_uid,
@@ -65,3 +57,18 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
         )
         for row in studies
     ]
+
+
+def _modalities_since(session: Session, study_id: int) -> dict[int, list[str]]:
+    """Return study id -> the modalities of its series, each once, from a study on."""
+    modalities: dict[int, list[str]] = {}
+    rows = session.execute(
+        select(Series.study_id, Series.route_modality, Series.modality)
+        .where(Series.study_id >= study_id)
+        .order_by(Series.id)
+    )
+    for row in rows:
+        names = modalities.setdefault(row.study_id, [])
+        if (name := row.route_modality or row.modality or "unknown") not in names:
+            names.append(name)
+    return modalities
