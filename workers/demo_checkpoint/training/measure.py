@@ -45,7 +45,7 @@ OPTION_COUNT = 4
 MAX_NEW_TOKENS = 256
 BATCH_SIZE = 32
 PROMISED = {"modality": 0.95, "quadrant": 0.80, "shape": 0.80}
-"""Family -> share right, thinking, that the model card promises."""
+"""Family -> share right, thinking or not, that the model card promises."""
 
 
 @dataclass(frozen=True)
@@ -195,16 +195,18 @@ def main() -> int:
     )
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
 
-    thinking = [*make_trials(seeds, think=True), *make_unmarked_trials(seeds)]
-    scores = measure(engine, "thinking", thinking)
-    measure(engine, "not thinking", list(make_trials(seeds, think=False)))
-    measure(engine, "admits that it guesses", list(make_guess_trials(seeds)))
-
-    short = {family: least for family, least in PROMISED.items() if scores[family].share < least}
-    for family, least in short.items():
-        print(
-            f"{family}: {scores[family].share:.3f} is below the promised {least}", file=sys.stderr
-        )
+    groups = {
+        "thinking": [*make_trials(seeds, think=True), *make_unmarked_trials(seeds)],
+        "not thinking": list(make_trials(seeds, think=False)),
+        "admits that it guesses": list(make_guess_trials(seeds)),
+    }
+    short = False
+    for group, trials in groups.items():
+        for family, score in measure(engine, group, trials).items():
+            least = PROMISED.get(family, 0.0)
+            if score.share < least:
+                short = True
+                print(f"{family}, {group}: below the promised {least}", file=sys.stderr)
     return 1 if short else 0
 
 
