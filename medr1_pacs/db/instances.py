@@ -33,7 +33,9 @@ def record_instance(
 ) -> Recorded:
     """Make the rows of one instance; a second time changes nothing.
 
-    An instance that is new to a study which was already complete raises the study's version.
+    An instance that is new adds the projects of its rules to its study, and raises the version of
+    a study that was complete. One whose very bytes have a current row is a duplicate: it does
+    neither.
     """
     same = session.scalar(
         select(Instance).where(
@@ -112,7 +114,7 @@ def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: da
     study = session.scalar(select(Study).where(Study.study_instance_uid == item.study_instance_uid))
     if study is None:
         study = _add_study(session, item, now)
-    # Every instance may bring a project: two senders of one study may serve two projects.
+    # Every new instance may bring a project: two senders of one study may serve two projects.
     add_to_projects(session, study, item, rules, now)
     return study
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import WorkQueue, database_now
+from medr1_pacs.db.generations import fail_generations
 from medr1_pacs.db.tables import Answer, Generation, Instance, Prompt, Rendering
 from medr1_pacs.records.planned import WindowRequest
 from medr1_pacs.records.words import GenerationState, RenderingState
@@ -33,19 +34,10 @@ def fail_renderings(session: Session, rendering_ids: Sequence[int]) -> None:
             select(Generation)
             .join(Prompt, Generation.prompt_id == Prompt.id)
             .where(Prompt.rendering_id == rendering.id, Generation.state == GenerationState.WAITING)
-        )
+        ).all()
         for generation in waiting:
-            generation.state = GenerationState.FAILED
             generation.error = f"the picture could not be drawn: {rendering.error}"
-            add_event(
-                session,
-                "generation.failed",
-                "generation",
-                generation.id,
-                old={"state": GenerationState.WAITING},
-                new={"state": GenerationState.FAILED},
-                reason=generation.error,
-            )
+        fail_generations(session, [generation.id for generation in waiting])
 
 
 RENDERINGS = WorkQueue(Rendering, RenderingState.PLANNED, fail_renderings)
