@@ -52,6 +52,19 @@ class StorageUnavailable(TransientError):
     """The storage folder cannot be written at the moment."""
 
 
+class InstanceDamaged(PermanentError):
+    """A stored instance is missing, or its bytes are no longer those that were received.
+
+    The same data set, sent again, repairs it.
+    """
+
+    SUBJECT = "the stored file"
+    """What every message of it begins with: work that failed so is tried again after a repair."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{self.SUBJECT} {name} {what}")
+
+
 class PictureLost(PermanentError):
     """A stored picture is missing, or its bytes are no longer those that were hashed."""
 

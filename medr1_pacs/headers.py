@@ -1,19 +1,21 @@
 """store: what the header of a received instance says of it.
 
-    Dataset, file -> IndexedInstance, or why not
+    Dataset -> HeaderValues; with the file -> IndexedInstance, or why not
 
 Pure. Who the patient is goes into `PatientIdentity`, everything else into values that research may
-see.
+see. The first half runs where hostile bytes are parsed (`parsing`), the second where the site key
+is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from medr1_pacs.attributes.reading import read_attributes
@@ -29,6 +31,25 @@ _IDENTITY_KEYWORDS = (
     "PatientBirthDate",
     "AccessionNumber",
 )
+_UID_KEYWORDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
+_AFFECTED = {"SOPInstanceUID": "SOP Instance UID", "SOPClassUID": "SOP Class UID"}
+_UID_KEPT = 128  # a UID has 64 characters: longer ones are seen to be none
+_TEXT_MAX = 1024
+"""Characters kept of what names a patient; LO and PN have 64 a component group."""
+
+IDENTITY_TAGS: tuple[int, ...] = tuple(
+    tag
+    for keyword in (
+        *_UID_KEYWORDS,
+        *_IDENTITY_KEYWORDS,
+        "PatientSex",
+        "PatientAge",
+        "StudyDate",
+    )
+    if (tag := tag_for_keyword(keyword)) is not None
+)
+"""The elements that are read beside the attributes."""
+
 _AGE = re.compile(r"^(\d{3})([DWMY])$")  # PS3.5 Table 6.2-1, VR AS
 _UNITS_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
 
@@ -69,7 +90,36 @@ class ReceivedFile:
         )
 
 
-def index_header(header: Dataset, received: ReceivedFile, site_key: bytes) -> IndexedInstance:
+@dataclass(frozen=True, slots=True)
+class HeaderValues:
+    """What is kept of a header: JSON values."""
+
+    uids: dict[str, str]
+    """Of SOP instance, study and series, by keyword; checked by nobody yet."""
+    identity: dict[str, str]
+    """Who the patient is, by keyword."""
+    attributes: dict[str, Any]
+    sex: str | None
+    age_years: int | None
+    study_date: str | None
+
+    def __repr__(self) -> str:  # a traceback or a log line must not name a patient
+        return f"HeaderValues(uids={self.uids!r})"
+
+
+def read_header_values(header: Dataset) -> HeaderValues:
+    """Take what is kept out of a header."""
+    return HeaderValues(
+        uids={k: str(header.get(k) or "").strip("\x00 ")[:_UID_KEPT] for k in _UID_KEYWORDS},
+        identity={keyword: _clean(header, keyword) for keyword in _IDENTITY_KEYWORDS},
+        attributes=read_attributes(header),
+        sex=_one_of(header, "PatientSex", ("M", "F", "O")),
+        age_years=_age_years(header),
+        study_date=_date(header, "StudyDate"),
+    )
+
+
+def index_header(header: HeaderValues, received: ReceivedFile, site_key: bytes) -> IndexedInstance:
     """Return an instance as its header and its file describe it.
 
     Raises
@@ -77,19 +127,20 @@ def index_header(header: Dataset, received: ReceivedFile, site_key: bytes) -> In
     HeaderUnusable
         A UID is missing, or is not the one that the sender announced.
     """
-    uids = {
-        keyword: str(header.get(keyword) or "").strip("\x00 ")
-        for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-    }
+    uids = header.uids
     for keyword, uid in uids.items():
         if not is_uid(uid):
             raise HeaderUnusable(QuarantineReason.UID_MISSING, f"{keyword} is absent or not a UID")
-    if uids["SOPInstanceUID"] != received.meta.sop_instance_uid:
-        raise HeaderUnusable(
-            QuarantineReason.UID_MISMATCH,
-            "the data set's SOPInstanceUID differs from the command's Affected SOP Instance UID",
-        )
-    attributes = read_attributes(header)
+    for keyword, announced in (
+        ("SOPInstanceUID", received.meta.sop_instance_uid),
+        ("SOPClassUID", received.meta.sop_class_uid),
+    ):
+        if uids[keyword] != announced:
+            raise HeaderUnusable(
+                QuarantineReason.UID_MISMATCH,
+                f"the data set's {keyword} differs from the command's Affected "
+                f"{_AFFECTED[keyword]}",
+            )
     return IndexedInstance(
         stored_name=received.stored_name,
         received_at=received.received_at,
@@ -103,22 +154,23 @@ def index_header(header: Dataset, received: ReceivedFile, site_key: bytes) -> In
         size_bytes=received.size_bytes,
         study_instance_uid=uids["StudyInstanceUID"],
         series_instance_uid=uids["SeriesInstanceUID"],
-        number_of_frames=_number_of_frames(attributes.get("NumberOfFrames")),
-        attributes=attributes,
-        identity=_identity(header, uids["StudyInstanceUID"], site_key),
-        sex=_one_of(header, "PatientSex", ("M", "F", "O")),
-        age_years=_age_years(header),
-        study_date=_date(header, "StudyDate"),
+        number_of_frames=_number_of_frames(header.attributes.get("NumberOfFrames")),
+        attributes=header.attributes,
+        identity=_identity(header.identity, uids["StudyInstanceUID"], site_key),
+        sex=header.sex,
+        age_years=header.age_years,
+        study_date=header.study_date,
     )
 
 
-def _identity(header: Dataset, study_instance_uid: str, site_key: bytes) -> PatientIdentity:
-    values = {keyword: _clean(header, keyword) for keyword in _IDENTITY_KEYWORDS}
+def _identity(
+    values: Mapping[str, str], study_instance_uid: str, site_key: bytes
+) -> PatientIdentity:
     # Without a patient ID nothing links two studies to one patient, so each is its own.
     person = f"{values['IssuerOfPatientID']}\x00{values['PatientID']}"
     if not values["PatientID"]:
         person = f"study\x00{study_instance_uid}"
-    everything = "\x00".join([study_instance_uid, *values.values()])
+    everything = "\x00".join([study_instance_uid, *(values[k] for k in _IDENTITY_KEYWORDS)])
     return PatientIdentity(
         identity_key=pseudonym(site_key, "identity", everything),
         patient_key=pseudonym(site_key, "patient", person),
@@ -133,7 +185,7 @@ def _identity(header: Dataset, study_instance_uid: str, site_key: bytes) -> Pati
 
 def _clean(header: Dataset, keyword: str) -> str:
     value: Any = header.get(keyword)
-    return str(value).replace("\x00", "").strip() if value is not None else ""
+    return str(value).replace("\x00", "").strip()[:_TEXT_MAX] if value is not None else ""
 
 
 def _one_of(header: Dataset, keyword: str, values: Sequence[str]) -> str | None:

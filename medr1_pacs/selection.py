@@ -146,6 +146,8 @@ def _exclusion(attributes: Attributes) -> str | None:
     image_type = values_of(attributes.get("ImageType"))
     if not attributes.get("Rows") or not attributes.get("Columns"):
         return "no pixels (Rows is absent)"
+    if attributes.get("BurnedInAnnotation") == "YES":
+        return "names may stand in the pixels (Burned In Annotation YES)"
     if "LOCALIZER" in image_type:
         return "localizer (Image Type LOCALIZER)"
     if "LABEL" in image_type or attributes.get("SpecimenLabelInImage") == "YES":

@@ -199,6 +199,7 @@ def make_answer(**fields: Any) -> StoredAnswer:
         "window_width": 400.0,
         "window_source": "object",
         "png_sha256": "f" * 64,
+        "pixels_sha256": "e" * 64,
         "question_id": "q",
         "question_version": 1,
         "question_sha256": "q" * 64,

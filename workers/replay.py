@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from PIL import Image
-
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.work import ModelPrompt, RenderingWork
+from medr1_pacs.rendering import hash_pixels
 from medr1_pacs.steps.answering import Engine
 from medr1_pacs.steps.rendering import Decoder, draw
 from medr1_pacs.storage.instances import InstanceStore
@@ -38,11 +35,12 @@ def replay_answer(
 ) -> Replay:
     """Draw the picture again, ask the same checkpoint again; nothing is stored."""
     drawn, _window, _source = draw(instances, decoder, rendering)
-    stored = pictures.read(answer.png_sha256)
+    # Equal pixels may be in another file by now.
+    stored = pictures.read(rendering.png_sha256 or answer.png_sha256)
     [output] = engine.generate([ModelPrompt(answer.prompt_text, stored, answer.decoding)])
     decisive = _differences(
         {
-            "pixels": (_pixels_sha256(stored), _pixels_sha256(drawn)),
+            "pixels": (answer.pixels_sha256 or hash_pixels(stored), hash_pixels(drawn)),
             "chat_text": (answer.chat_text, output.chat_text),
             "raw_output": (answer.raw_output, output.raw_output),
         }
@@ -68,8 +66,3 @@ def _differences(pairs: Mapping[str, tuple[object, object]]) -> list[str]:
         for name, (before, now) in pairs.items()
         if before != now
     ]
-
-
-def _pixels_sha256(png: bytes) -> str:
-    """Hash what a PNG shows; its bytes differ between versions of the library that wrote it."""
-    return hashlib.sha256(Image.open(io.BytesIO(png)).tobytes()).hexdigest()

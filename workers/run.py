@@ -13,6 +13,7 @@ from medr1_pacs.checkpoints import CheckpointRegistry
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.processes import ProcessKind, stop_on_signal
 from medr1_pacs.steps.indexing import Indexer
+from medr1_pacs.steps.leasing import HeldLease
 from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
@@ -86,8 +87,12 @@ def run_sweep(
 ) -> None:
     """Tick until SIGTERM or SIGINT."""
     stop = stop_on_signal()
-    with closing(BellTower(app)) as bells, Heartbeat(indexer.database, ProcessKind.SWEEP) as beat:
+    with (
+        closing(BellTower(app)) as bells,
+        Heartbeat(indexer.database, ProcessKind.SWEEP) as beat,
+        HeldLease(indexer.database, "sweep", beat.owner) as lease,
+    ):
         sweep = Sweep(
             indexer, pictures, bells, questionnaire, checkpoints, study_quiet_s=study_quiet_s
         )
-        sweep.run(stop, beat.watch)
+        sweep.run(stop, beat.watch, lease.hold)

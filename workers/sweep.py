@@ -1,6 +1,6 @@
 """The clock: once a second, the steps that are due; then a bell for every queue with work.
 
-One sweep a site. What it does is idempotent, so a second one would waste work and harm nothing.
+One sweep a site: a second one on the same database waits until the first has lost its lease.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from medr1_pacs.checkpoints import DEMO
 from medr1_pacs.db.claims import CLAIM_S
 from medr1_pacs.errors import DatabaseUnavailable, TransientError
 from medr1_pacs.processes import StopSignal
+from medr1_pacs.records.received import SetAsideFile
 from medr1_pacs.steps.answering import parse_generations
 from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
 from medr1_pacs.steps.ringing import find_due_work
+from medr1_pacs.steps.setting_aside import tell_set_aside
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.tidying import tidy
 from medr1_pacs.storage.pictures import PictureStore
@@ -57,24 +59,41 @@ class Sweep:
         self._away: dict[str, str] = {}
         self._tidied_at = float("-inf")
         self._expire_from = float("-inf")
-        self._unreadable: frozenset[str] = frozenset()
+        self._settle_from = float("-inf")
+        self._told_set_aside: dict[str, SetAsideFile] | None = None
+        self._has_more = False
 
-    def run(self, stop: StopSignal, watch: Callable[[Callable[[], None]], None]) -> None:
-        """Tick until asked to stop; `watch` runs each tick and notices one that hangs."""
+    def run(
+        self,
+        stop: StopSignal,
+        watch: Callable[[Callable[[], None]], None],
+        has_lease: Callable[[], bool],
+    ) -> None:
+        """Tick until asked to stop, while nobody else does.
+
+        `watch` runs each tick and notices one that hangs; `has_lease` may raise a TransientError.
+        """
         self._stop = stop
-        if not self._questionnaire.is_demo:
-            self._withdraw_demo_prompts()
         while not stop.is_set():
-            watch(self.tick)
-            stop.wait(TICK_S)
+            self._has_more = False
+            if self._may_tick(has_lease):
+                watch(self.tick)
+            if not self._has_more:
+                stop.wait(TICK_S)
 
-    def _withdraw_demo_prompts(self) -> None:
-        if count := withdraw_waiting_prompts(self._database, DEMO):
-            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
+    def _may_tick(self, has_lease: Callable[[], bool]) -> bool:
+        try:
+            is_ours = has_lease()
+        except TransientError as error:
+            self._note_away("_lease", error)
+            return False
+        self._away.pop("_lease", None)
+        return is_ours
 
     def tick(self) -> None:
-        """Do what is due, in the order of the flow; what is away holds up its own step alone."""
+        """Do what is due, in the order of the flow; what fails holds up its own step alone."""
         for step in (
+            self._withdraw,
             self._index,
             self._complete,
             self._plan,
@@ -90,6 +109,19 @@ class Sweep:
                     logger.info("the sweep goes on: %s", step.__name__.strip("_"))
             except TransientError as error:
                 self._note_away(step.__name__, error)
+            except Exception as error:  # noqa: BLE001 - a defect of ours; the others go on
+                self._note_defect(step.__name__, error)
+
+    def _note_defect(self, step: str, error: Exception) -> None:
+        if self._away.get(step) != repr(error):
+            logger.error(
+                "the sweep cannot %s: %s",
+                step.strip("_"),
+                type(error).__name__,
+                exc_info=error,
+                extra={"action": step.strip("_")},
+            )
+        self._away[step] = repr(error)
 
     def _note_away(self, step: str, error: TransientError) -> None:
         if isinstance(error, DatabaseUnavailable) and step != self._index.__name__:
@@ -105,19 +137,40 @@ class Sweep:
         ends_at = time.monotonic() + STEP_S
         while not self._stop.is_set() and time.monotonic() < ends_at:
             yield
+        self._has_more = True  # the next tick need not wait
+
+    def _withdraw(self) -> None:
+        if self._questionnaire.is_demo:
+            return
+        for _ in self._turns():
+            if not (count := withdraw_waiting_prompts(self._database, DEMO)):
+                return
+            logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
     def _index(self) -> None:
-        for _ in self._turns():
-            report = self._indexer.index()
-            self._unreadable = report.unreadable
-            if not report.total:
-                return
+        try:
+            for _ in self._turns():
+                if not self._indexer.index().total:
+                    return
+        finally:
+            self._tell_set_aside()
+
+    def _tell_set_aside(self) -> None:
+        """Write to the database which files are set aside, when it does not know."""
+        set_aside = dict(self._indexer.set_aside)
+        if set_aside != self._told_set_aside:
+            tell_set_aside(self._database, self._indexer.store, set_aside.values())
+            self._told_set_aside = set_aside
 
     def _complete(self) -> None:
-        # While instances wait for rows, any study may have one among them.
-        waiting = self._indexer.store.incoming(len(self._unreadable) + 1)
-        if all(stored.name in self._unreadable for stored in waiting):
-            complete_studies(self._database, quiet_s=self._study_quiet_s)
+        set_aside = self._indexer.set_aside
+        waiting = self._indexer.store.incoming(1, but_not=set_aside)
+        complete_studies(
+            self._database,
+            quiet_s=self._study_quiet_s,
+            oldest_waiting_at=waiting[0].received_at if waiting else None,
+            set_aside=set_aside.values(),
+        )
 
     def _plan(self) -> None:
         for _ in self._turns():
@@ -132,11 +185,16 @@ class Sweep:
             expire_claims(self._database)
 
     def _settle(self) -> None:
-        settle_studies(self._database, self._checkpoints)
+        # It looks at every study that is asked: with very many, it keeps to a tenth of the time.
+        began_at = time.monotonic()
+        if began_at >= self._settle_from:
+            settle_studies(self._database, self._checkpoints)
+            self._settle_from = time.monotonic() + 10 * (time.monotonic() - began_at)
 
     def _tidy(self) -> None:
         if time.monotonic() - self._tidied_at >= TIDY_S:
             tidy(self._database, self._indexer.store, self._pictures)
+            self._told_set_aside = None  # what nobody received may have come and gone
             self._tidied_at = time.monotonic()
 
     def _ring(self) -> None:

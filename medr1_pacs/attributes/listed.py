@@ -9,7 +9,9 @@ adding an element to it is a decision about privacy.
 
 from __future__ import annotations
 
-from medr1_pacs.attributes.phantom import PHANTOM_ELEMENTS
+from pydicom.datadict import tag_for_keyword
+
+from medr1_pacs.attributes.phantom import PHANTOM_ELEMENTS, PHANTOM_TAGS
 
 MAX_VALUES = 16
 """Values kept of a multi-valued element."""
@@ -66,6 +68,15 @@ NESTED_KEYWORDS: tuple[str, ...] = (
 )  # fmt: skip
 """What is kept of a sequence's items: codes without their meanings, and the geometry of ultrasound
 regions. Specimen identifiers and descriptions are not."""
+
+SOURCE_TAGS: tuple[int, ...] = (
+    *(tag for keyword in INDEXED_KEYWORDS if (tag := tag_for_keyword(keyword)) is not None),
+    0x52009229,  # Shared Functional Groups Sequence
+    0x52009230,  # Per-Frame Functional Groups Sequence
+    0x00080005,  # Specific Character Set
+    *PHANTOM_TAGS,
+)
+"""Every element of the top level that indexing looks at."""
 
 KNOWN_KEYWORDS = frozenset(INDEXED_KEYWORDS) | frozenset(PHANTOM_ELEMENTS.values())
 """Every key that `read_attributes` can give."""

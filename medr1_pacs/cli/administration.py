@@ -16,6 +16,7 @@ from medr1_pacs.cli.wiring import (
     load_questions,
     open_checked,
     open_databases,
+    open_pictures,
     open_research,
     open_store,
     prepare_folders,
@@ -43,16 +44,33 @@ def db_upgrade() -> None:
 
 @db_app.command("reconcile")
 def db_reconcile() -> None:
-    """Rebuild rows from the stored files, as after a database or the vault was restored."""
-    from medr1_pacs.steps.reconciling import reconcile, restore_identities
+    """Compare files and rows both ways, as after something was restored.
+
+    Reads every file once. Exit 1 when a stored file is missing, changed or cannot be read.
+    """
+    from medr1_pacs.parsing import HeaderReader
+    from medr1_pacs.steps.reconciling import reconcile
 
     settings = load_settings()
-    research, store = open_research(settings), open_store(settings)
+    research = open_research(settings)
     vault = open_checked(settings.vault_url, Branch.VAULT)
-    count = reconcile(store, research)
-    print(f"{count} instances without a row go back to the backlog")
-    read = restore_identities(store, vault, load_site_key(settings.site_key_path))
-    print(f"the identities of {read} instances are in the vault")
+    with HeaderReader() as headers:
+        report = reconcile(
+            open_store(settings),
+            open_pictures(settings),
+            research,
+            vault,
+            load_site_key(settings.site_key_path),
+            headers,
+        )
+    print(f"{report.returned} instances without a row go back to the backlog")
+    print(f"the identities of {report.identities} instances are in the vault")
+    print(f"{report.pictures_lost} pictures were lost and are drawn again")
+    for sentence in report.damaged:
+        print_error(f"{sentence}: send the instance again")
+    for sentence in report.unreadable:
+        print_error(sentence)
+    raise typer.Exit(1 if report.damaged or report.unreadable else 0)
 
 
 @checkpoints_app.command("list")

@@ -29,6 +29,7 @@ from medr1_pacs.cli.wiring import (
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.processes import ProcessKind, module_command, stop_on_signal
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.pseudonyms import load_site_key
@@ -118,21 +119,23 @@ def sweep() -> None:
 
     settings = start_process()
     registry = load_checkpoints(settings)
-    indexer = Indexer(
-        store=open_store(settings),
-        database=open_research(settings),
-        vault=open_checked(settings.vault_url, Branch.VAULT),
-        site_key=load_site_key(settings.site_key_path),
-        rules=load_project_rules(settings.projects),
-    )
-    run_sweep(
-        make_app(settings.broker_url, settings.data_dir),
-        indexer,
-        open_pictures(settings),
-        load_questionnaire(settings, registry),
-        registry.names,
-        study_quiet_s=settings.study_quiet_s,
-    )
+    with HeaderReader() as headers:
+        indexer = Indexer(
+            store=open_store(settings),
+            database=open_research(settings),
+            vault=open_checked(settings.vault_url, Branch.VAULT),
+            site_key=load_site_key(settings.site_key_path),
+            rules=load_project_rules(settings.projects),
+            headers=headers,
+        )
+        run_sweep(
+            make_app(settings.broker_url, settings.data_dir),
+            indexer,
+            open_pictures(settings),
+            load_questionnaire(settings, registry),
+            registry.names,
+            study_quiet_s=settings.study_quiet_s,
+        )
 
 
 def worker(

@@ -6,8 +6,10 @@
 
 A row that was lost together with others did not necessarily kill its worker, so the loss costs it
 no attempt; it is *suspect* and next claimed alone. Lost alone, it is the likely cause: that counts.
-`steps.claiming` calls `expire`: each second for claims that ran out, and at a worker's start for
-those of processes of this host that are gone.
+Where a signal from outside is known to have killed the worker, the row is not to blame, and the
+loss is counted apart; ten of them rest it all the same, for the kernel's memory killer sends that
+signal too. `steps.claiming` calls `expire` each second for claims that ran out, and `release` for
+those of processes that are known to be gone.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import Generation, Rendering
@@ -30,6 +32,7 @@ CLAIM_S = 20.0
 RENEW_S = 5.0
 """How often its owner renews it."""
 ATTEMPTS_MAX = 3
+LOSSES_MAX = 10
 
 _UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}
 
@@ -129,7 +132,7 @@ class WorkQueue:
 
     def record_attempt(self, session: Session, claim: Claim, row_id: int, error: str) -> None:
         """Note that working on a row raised an error; after three the row rests as failed."""
-        row = self._lock_claimed(session, claim, row_id)
+        row = self.lock_claimed(session, claim, row_id)
         if row is None:
             return
         self._unclaim(row, error)
@@ -140,7 +143,7 @@ class WorkQueue:
 
     def give_up(self, session: Session, claim: Claim, row_id: int, error: str) -> None:
         """Let a row rest as failed at once: working on it again would fail in the same way."""
-        row = self._lock_claimed(session, claim, row_id)
+        row = self.lock_claimed(session, claim, row_id)
         if row is None:
             return
         self._unclaim(row, error)
@@ -152,20 +155,31 @@ class WorkQueue:
         claimed, now = self.table.claim_token.is_not(None), database_now(session)
         return bool(session.scalar(select(exists().where(claimed, self.table.claimed_until < now))))
 
-    def expire(self, session: Session, *, dead_owners: Sequence[str] = ()) -> int:
-        """Take back the rows whose claim ended without a result, or whose owner is known dead."""
+    def expire(self, session: Session) -> int:
+        """Take back the rows whose claim ended without a result; returns how many."""
+        return self._take_back(session, self.table.claimed_until < database_now(session))
+
+    def release(self, session: Session, owners: Sequence[str], *, were_killed: bool = False) -> int:
+        """Take back what processes held that are gone; returns how many rows.
+
+        `were_killed`: by a signal from outside, so that what they worked on is not to blame.
+        """
+        held = self.table.claimed_by.in_(owners)
+        return self._take_back(session, held, were_killed=were_killed)
+
+    def _take_back(
+        self, session: Session, lost_rows: ColumnElement[bool], *, were_killed: bool = False
+    ) -> int:
         table, now = self.table, database_now(session)
         lost = session.execute(
-            select(table.id, table.is_claimed_alone, table.attempts)
-            .where(
-                table.claim_token.is_not(None),
-                or_(table.claimed_until < now, table.claimed_by.in_(dead_owners)),
-            )
+            select(table.id, table.is_claimed_alone, table.attempts, table.losses)
+            .where(table.claim_token.is_not(None), lost_rows)
             .with_for_update(skip_locked=True, of=table)
         ).all()
         worn_out = []
         for row in lost:
-            attempts = row.attempts + bool(row.is_claimed_alone)
+            attempts = row.attempts + (row.is_claimed_alone and not were_killed)
+            losses = row.losses + (row.is_claimed_alone and were_killed)
             session.execute(
                 update(table)
                 .where(table.id == row.id)
@@ -173,11 +187,12 @@ class WorkQueue:
                     **_UNCLAIMED,
                     is_suspect=True,
                     attempts=attempts,
+                    losses=losses,
                     due_at=now + _wait(attempts),
                     error="its worker was lost while working on it",
                 )
             )
-            if attempts >= ATTEMPTS_MAX:
+            if attempts >= ATTEMPTS_MAX or losses >= LOSSES_MAX:
                 worn_out.append(row.id)
         if worn_out:
             self.fail(session, worn_out)
@@ -191,7 +206,7 @@ class WorkQueue:
         )
         return bool(result.rowcount)
 
-    def _lock_claimed(self, session: Session, claim: Claim, row_id: int) -> Any:
+    def lock_claimed(self, session: Session, claim: Claim, row_id: int) -> Any:
         """Return the locked row; None when somebody else has it by now."""
         row: Any = session.get(self.table, row_id, with_for_update=True)
         return row if row is not None and row.claim_token == claim.token else None

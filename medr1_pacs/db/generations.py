@@ -13,7 +13,7 @@ from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering
 from medr1_pacs.records.answers import ParsedAnswer
 from medr1_pacs.records.planned import Decoding
-from medr1_pacs.records.words import GenerationState, RenderingState
+from medr1_pacs.records.words import GenerationState
 from medr1_pacs.records.work import Claim, EngineIdentity, ModelOutput, PromptWork
 
 
@@ -39,7 +39,7 @@ def claim_generations(
     session: Session, checkpoint: str, *, owner: str, limit: int
 ) -> tuple[Claim, list[PromptWork]] | None:
     """Claim prompts of one checkpoint whose pictures are drawn; None when there are none."""
-    claim = GENERATIONS.claim(session, _can_be_answered(checkpoint), owner=owner, limit=limit)
+    claim = GENERATIONS.claim(session, *_can_be_answered(checkpoint), owner=owner, limit=limit)
     if claim is None:
         return None
     rows = session.execute(
@@ -59,7 +59,7 @@ def claim_generations(
 def record_generated(
     session: Session,
     claim: Claim,
-    generation_id: int,
+    item: PromptWork,
     output: ModelOutput,
     identity: EngineIdentity,
 ) -> bool:
@@ -70,8 +70,9 @@ def record_generated(
     is_recorded = GENERATIONS.finish(
         session,
         claim,
-        generation_id,
+        item.generation_id,
         state=GenerationState.GENERATED,
+        png_sha256=item.png_sha256,
         checkpoint_id=_checkpoint_id(session, identity),
         engine=identity.engine,
         versions=identity.versions,
@@ -90,7 +91,7 @@ def record_generated(
             session,
             "generation.generated",
             "generation",
-            generation_id,
+            item.generation_id,
             old={"state": GenerationState.WAITING},
             new={"state": GenerationState.GENERATED, "checkpoint": identity.checkpoint},
         )
@@ -145,20 +146,27 @@ def record_answer(
 def has_due_prompts(session: Session, checkpoint: str) -> bool:
     """Whether a worker could answer something with a checkpoint now."""
     due = GENERATIONS.due(database_now(session))
-    return bool(session.scalar(select(exists().where(*due, _can_be_answered(checkpoint)))))
+    return bool(session.scalar(select(exists().where(*due, *_can_be_answered(checkpoint)))))
 
 
-def _can_be_answered(checkpoint: str) -> ColumnElement[bool]:
-    # Correlated: it looks at the few generations that wait, and not at every prompt there ever was.
-    return exists(
-        select(Prompt.id)
-        .join(Rendering, Prompt.rendering_id == Rendering.id)
-        .where(
-            Prompt.id == Generation.prompt_id,
-            Prompt.checkpoint == checkpoint,
-            Rendering.state == RenderingState.RENDERED,
-        )
+def has_waiting_prompts(session: Session, checkpoint: str) -> bool:
+    """Whether anything waits for a checkpoint, claimed or not."""
+    waiting = (Generation.state == GenerationState.WAITING, Generation.waits_for == checkpoint)
+    return bool(session.scalar(select(exists().where(*waiting))))
+
+
+def set_ready(session: Session, rendering_id: int, is_ready: bool) -> None:
+    """Note that the picture of prompts that wait is drawn, or lost."""
+    prompts = select(Prompt.id).where(Prompt.rendering_id == rendering_id)
+    session.execute(
+        update(Generation)
+        .where(Generation.prompt_id.in_(prompts), Generation.state == GenerationState.WAITING)
+        .values(is_ready=is_ready)
     )
+
+
+def _can_be_answered(checkpoint: str) -> tuple[ColumnElement[bool], ...]:
+    return (Generation.waits_for == checkpoint, Generation.is_ready.is_(True))
 
 
 def _checkpoint_id(session: Session, identity: EngineIdentity) -> int:

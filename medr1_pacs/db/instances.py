@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.projects import add_to_projects
+from medr1_pacs.db.projects import add_to_projects, arrival_of, shares_project
 from medr1_pacs.db.rows import find_or_add
-from medr1_pacs.db.studies import reopen
+from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance, RejectedInstance
-from medr1_pacs.records.words import StudyState
+from medr1_pacs.records.words import InstanceHold, StudyState
 
 
-class Recorded(StrEnum):
+class Outcome(StrEnum):
     """What recording an instance came to."""
 
     NEW = "new"
+    HELD = "held"  #: new, and not current until a person accepts it
     DUPLICATE = "duplicate"  #: identical bytes and syntax have a row under another name
     SAME = "same"  #: this very file has its row already
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An outcome, and the name under which the instance's bytes are kept."""
+
+    outcome: Outcome
+    stored_name: str
 
 
 def record_instance(
@@ -33,10 +43,12 @@ def record_instance(
 ) -> Recorded:
     """Make the rows of one instance; a second time changes nothing.
 
-    An instance that is new adds the projects of its rules to its study, and raises the version of
-    a study that was complete. One whose very bytes have a current row is a duplicate: it does
-    neither.
+    Every arrival adds the projects of its rules to its study, of bytes that are known too. One that
+    is new raises the version of a study that was complete, and supersedes what is current under its
+    UID; but another sender's instance of a project that this arrival does not belong to, it does
+    not: it is held for a person.
     """
+    study = _find_or_add_study(session, item, now)
     same = session.scalar(
         select(Instance).where(
             Instance.sop_instance_uid == item.sop_instance_uid,
@@ -45,26 +57,70 @@ def record_instance(
         )
     )
     if same is not None and same.stored_name == item.stored_name:
-        return Recorded.SAME
-    if same is not None and same.superseded_at is None:
-        return Recorded.DUPLICATE
-    study = _study(session, item, rules, now)
-    series = _series(session, study, item)
+        return Recorded(Outcome.SAME, same.stored_name)
+    current = _current(session, item.sop_instance_uid)
+    if same is None or same is not current:
+        if current is not None and _needs_a_person(session, current, item, rules):
+            return _hold(session, same, item, study, now)
+        if same is not None and same.hold is InstanceHold.REFUSED:
+            return Recorded(Outcome.DUPLICATE, same.stored_name)
+    add_to_projects(session, study, arrival_of(item), rules, now)
+    if same is not None and same is current:
+        if study.state is StudyState.RECEIVING:  # somebody is still sending it
+            study.last_received_at = max(study.last_received_at, item.received_at)
+        return Recorded(Outcome.DUPLICATE, same.stored_name)
     reopen(session, study, "an instance arrived after the study was complete")
     study.last_received_at = max(study.last_received_at, item.received_at)
-    _supersede(session, item.sop_instance_uid, study, now)
+    _supersede(session, current, study, now)
+    _resolve_quarantined(session, item.sop_instance_uid, now)
     if same is not None:
-        _make_current_again(session, same, study)
-        return Recorded.DUPLICATE
-    _add_instance(session, item, study, series, now)
-    return Recorded.NEW
+        _make_current(session, same, study, "instance.current_again")
+        return Recorded(Outcome.DUPLICATE, same.stored_name)
+    _add_instance(session, item, study, now)
+    return Recorded(Outcome.NEW, item.stored_name)
+
+
+def _needs_a_person(
+    session: Session, current: Instance, item: IndexedInstance, rules: ProjectRules
+) -> bool:
+    """Whether an arrival may not supersede what is there by itself.
+
+    A scanner first and the archive with corrected demographics after is the normal case: two
+    senders, one project.
+    """
+    if current.calling_ae_title == item.calling_ae_title:
+        return False
+    return not shares_project(session, current.series.study, arrival_of(item), rules)
+
+
+def _hold(
+    session: Session, same: Instance | None, item: IndexedInstance, study: Study, now: datetime
+) -> Recorded:
+    if same is not None:
+        if same.hold is None:  # it was superseded, and is sent by somebody else now
+            same.hold = InstanceHold.HELD
+        return Recorded(Outcome.DUPLICATE, same.stored_name)
+    instance = _add_instance(session, item, study, now, hold=InstanceHold.HELD)
+    add_event(
+        session,
+        "instance.held",
+        "instance",
+        instance.id,
+        reason="another sender's instance of a project that is not its own would be superseded",
+    )
+    return Recorded(Outcome.HELD, item.stored_name)
 
 
 def _add_instance(
-    session: Session, item: IndexedInstance, study: Study, series: Series, now: datetime
-) -> None:
+    session: Session,
+    item: IndexedInstance,
+    study: Study,
+    now: datetime,
+    *,
+    hold: InstanceHold | None = None,
+) -> Instance:
     instance = Instance(
-        series_id=series.id,
+        series_id=_series(session, study, item).id,
         sop_instance_uid=item.sop_instance_uid,
         sop_class_uid=item.sop_class_uid,
         transfer_syntax_uid=item.transfer_syntax_uid,
@@ -79,6 +135,8 @@ def _add_instance(
         study_version=study.version,
         received_at=item.received_at,
         indexed_at=now,
+        superseded_at=now if hold else None,
+        hold=hold,
     )
     session.add(instance)
     session.flush()
@@ -88,6 +146,53 @@ def _add_instance(
         "instance",
         instance.id,
         new={"sha256": item.sha256, "study_version": study.version},
+    )
+    return instance
+
+
+def accept_held(
+    session: Session, sop_instance_uid: str, rules: ProjectRules, now: datetime, *, actor: str
+) -> bool:
+    """Let the newest held instance of a UID be the current one; False when none is held."""
+    held = _held(session, sop_instance_uid)
+    if held is None:
+        return False
+    study = get_locked(session, held.series.study_id)
+    reopen(session, study, "an instance that was held was accepted")
+    add_to_projects(session, study, arrival_of(held), rules, now)
+    _supersede(session, _current(session, sop_instance_uid), study, now)
+    _make_current(session, held, study, "instance.accepted", actor=actor)
+    return True
+
+
+def refuse_held(session: Session, sop_instance_uid: str, *, actor: str) -> bool:
+    """Let the newest held instance of a UID supersede nothing; its file stays. False: none is."""
+    held = _held(session, sop_instance_uid)
+    if held is None:
+        return False
+    held.hold = InstanceHold.REFUSED
+    add_event(session, "instance.refused", "instance", held.id, actor=actor)
+    return True
+
+
+def _held(session: Session, sop_instance_uid: str) -> Instance | None:
+    return session.scalar(
+        select(Instance)
+        .where(Instance.sop_instance_uid == sop_instance_uid, Instance.hold == InstanceHold.HELD)
+        .order_by(Instance.received_at.desc(), Instance.id.desc())
+        .limit(1)
+    )
+
+
+def record_repair(session: Session, stored_name: str) -> None:
+    """Note that a stored file was missing or changed and is whole again."""
+    instance = session.scalars(select(Instance).where(Instance.stored_name == stored_name)).one()
+    add_event(
+        session,
+        "instance.repaired",
+        "instance",
+        instance.id,
+        reason="its file was missing or changed; the same data set was sent again",
     )
 
 
@@ -100,26 +205,52 @@ def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> 
         add_event(
             session, "instance.quarantined", "quarantined_instance", row.id, reason=item.reason
         )
+    if _current(session, item.sop_instance_uid) is not None:
+        _resolve_quarantined(session, item.sop_instance_uid, now)
 
 
-def has_row(session: Session, stored_name: str) -> bool:
-    """Whether a stored file has its row, as an instance or in quarantine."""
-    return any(
-        session.scalar(select(table.id).where(table.stored_name == stored_name)) is not None
-        for table in (Instance, QuarantinedInstance)
+def _resolve_quarantined(session: Session, sop_instance_uid: str, now: datetime) -> None:
+    """Note that a usable instance came under the UID that unusable bytes were sent with."""
+    session.execute(
+        update(QuarantinedInstance)
+        .where(
+            QuarantinedInstance.sop_instance_uid == sop_instance_uid,
+            QuarantinedInstance.resolved_at.is_(None),
+        )
+        .values(resolved_at=now)
     )
 
 
-def _study(session: Session, item: IndexedInstance, rules: ProjectRules, now: datetime) -> Study:
-    study = session.scalar(select(Study).where(Study.study_instance_uid == item.study_instance_uid))
-    if study is None:
-        study = _add_study(session, item, now)
-    # Every new instance may bring a project: two senders of one study may serve two projects.
-    add_to_projects(session, study, item, rules, now)
-    return study
+def hashes_of_rows(session: Session, stored_names: Collection[str]) -> dict[str, str]:
+    """Return stored name -> sha256 for the files that have a row, as instance or in quarantine."""
+    return {
+        row.stored_name: row.sha256
+        for table in (Instance, QuarantinedInstance)
+        for row in session.execute(
+            select(table.stored_name, table.sha256).where(table.stored_name.in_(stored_names))
+        )
+    }
 
 
-def _add_study(session: Session, item: IndexedInstance, now: datetime) -> Study:
+def iterate_stored_names(session: Session) -> Iterator[str]:
+    """Yield the stored name of every instance; streaming."""
+    names = select(Instance.stored_name).order_by(Instance.id)
+    yield from session.scalars(names.execution_options(yield_per=1000))
+
+
+def _current(session: Session, sop_instance_uid: str) -> Instance | None:
+    return session.scalar(
+        select(Instance).where(
+            Instance.sop_instance_uid == sop_instance_uid, Instance.superseded_at.is_(None)
+        )
+    )
+
+
+def _find_or_add_study(session: Session, item: IndexedInstance, now: datetime) -> Study:
+    find = select(Study).where(Study.study_instance_uid == item.study_instance_uid)
+    # Locked: a person may retry it at this moment, and both would decide on its state.
+    if (study := session.scalar(find.with_for_update())) is not None:
+        return study
     key = {"patient_key": item.identity.patient_key}
     patient, _ = find_or_add(session, Patient, key, sex=item.sex, created_at=now)
     study = Study(
@@ -153,31 +284,32 @@ def _series(session: Session, study: Study, item: IndexedInstance) -> Series:
     return series
 
 
-def _supersede(session: Session, sop_instance_uid: str, study: Study, now: datetime) -> None:
+def _supersede(session: Session, current: Instance | None, study: Study, now: datetime) -> None:
     """Let the current instance of a UID step back; another study that loses it is reopened."""
-    current = session.scalars(
-        select(Instance).where(
-            Instance.sop_instance_uid == sop_instance_uid, Instance.superseded_at.is_(None)
-        )
-    )
-    for instance in current:
-        instance.superseded_at = now
-        if (other := instance.series.study).id != study.id:
-            reopen(session, other, "an instance of it was sent again as part of another study")
+    if current is None:
+        return
+    current.superseded_at = now
+    if current.series.study_id != study.id:
+        other = get_locked(session, current.series.study_id)
+        reopen(session, other, "an instance of it was sent again as part of another study")
     session.flush()
 
 
-def _make_current_again(session: Session, instance: Instance, study: Study) -> None:
-    """A superseded instance was sent once more: it is the newest again."""
-    instance.superseded_at = None
+def _make_current(
+    session: Session, instance: Instance, study: Study, action: str, **event: Any
+) -> None:
+    """Let an instance that was superseded or held be the current one of its UID."""
+    instance.superseded_at, instance.hold = None, None
     instance.study_version = study.version
     add_event(
         session,
-        "instance.current_again",
+        action,
         "instance",
         instance.id,
         new={"sha256": instance.sha256, "study_version": study.version},
+        **event,
     )
+    session.flush()
 
 
 def _text(value: Any, length: int) -> str | None:

@@ -8,10 +8,11 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.evidence import keep_answers
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
@@ -46,16 +47,19 @@ from medr1_pacs.records.words import GenerationState, PromptKind, RenderingState
 def find_due_plan(session: Session) -> StudyFacts | None:
     """Return the oldest complete study that has no plan yet: its current instances, and what
     earlier versions of it asked."""
-    study = session.scalar(
-        select(Study).where(Study.state == StudyState.COMPLETE).order_by(Study.id).limit(1)
-    )
-    if study is None:
-        return None
-    version = session.execute(
-        select(StudyVersion).where(
-            StudyVersion.study_id == study.id, StudyVersion.version == study.version
+    due = session.execute(
+        select(Study, StudyVersion)
+        .join(
+            StudyVersion,
+            and_(StudyVersion.study_id == Study.id, StudyVersion.version == Study.version),
         )
-    ).scalar_one()
+        .where(Study.state == StudyState.COMPLETE, StudyVersion.planned_at.is_(None))
+        .order_by(Study.id)
+        .limit(1)
+    ).first()
+    if due is None:
+        return None
+    study, version = due
     return StudyFacts(
         study_id=study.id,
         study_version_id=version.id,
@@ -125,8 +129,8 @@ def _identity_of(question: Question) -> QuestionIdentity:
 
 def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datetime) -> None:
     """Write a plan; what an earlier version asked is selected again, not asked again."""
-    version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
     row = session.get_one(Study, study.study_id, with_for_update=True)
+    version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
     if version.planned_at is not None or row.version != study.version:
         return  # planned by somebody else, or reopened meanwhile
     for series_id, route in plan.routes.items():
@@ -134,8 +138,25 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     for planned in plan.questions:
         _record_question(session, study, planned, now)
     version.planned_at = now
+    session.flush()
+    for rendering in _drawn_already(session, study):
+        keep_answers(session, rendering)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
+
+
+def _drawn_already(session: Session, study: StudyFacts) -> list[Rendering]:
+    return list(
+        session.scalars(
+            select(Rendering)
+            .join(Selection, Selection.rendering_id == Rendering.id)
+            .where(
+                Selection.study_version_id == study.study_version_id,
+                Rendering.state == RenderingState.RENDERED,
+            )
+            .distinct()
+        )
+    )
 
 
 def _record_route(session: Session, series_id: int, route: Route) -> None:
@@ -207,19 +228,32 @@ def _question_row(session: Session, question: QuestionIdentity, now: datetime) -
 
 
 def _rendering_row(session: Session, prompt: PlannedPrompt, now: datetime) -> Rendering:
-    row, _ = find_or_add(
-        session,
-        Rendering,
-        {
-            "instance_id": prompt.instance_id,
-            "frame_number": prompt.frame_number,
-            "recipe": prompt.recipe,
-        },
-        window_request=prompt.window_request.to_json(),
-        state=RenderingState.PLANNED,
-        due_at=now,
-        created_at=now,
+    row = session.scalar(
+        select(Rendering)
+        .where(
+            Rendering.instance_id == prompt.instance_id,
+            Rendering.frame_number == prompt.frame_number,
+            Rendering.recipe == prompt.recipe,
+            # One that was drawn and lost has a successor, with the pixels of today.
+            or_(Rendering.state != RenderingState.LOST, Rendering.png_sha256.is_(None)),
+        )
+        .order_by(Rendering.id.desc())
+        .limit(1)
     )
+    if row is None:
+        row = Rendering(
+            instance_id=prompt.instance_id,
+            frame_number=prompt.frame_number,
+            recipe=prompt.recipe,
+            window_request=prompt.window_request.to_json(),
+            state=RenderingState.PLANNED,
+            due_at=now,
+            created_at=now,
+        )
+        session.add(row)
+        session.flush()
+    if row.state is RenderingState.LOST:
+        row.state, row.due_at = RenderingState.PLANNED, now
     return row
 
 
@@ -253,6 +287,8 @@ def _record_prompt(
         Generation(
             prompt_id=prompt.id,
             run=1,
+            waits_for=prompt.checkpoint,
+            is_ready=rendering.state is RenderingState.RENDERED,
             state=GenerationState.FAILED if is_unusable else GenerationState.WAITING,
             error=rendering.error if is_unusable else None,
             due_at=now,
@@ -279,32 +315,55 @@ def _record_truth(session: Session, known: KnownTruth, question: Question, now: 
     )
 
 
-def withdraw_prompts(session: Session, checkpoint: str) -> int:
+def withdraw_prompts(session: Session, checkpoint: str, *, studies_max: int) -> int:
     """Withdraw prompts that wait for a checkpoint which stands in no longer; plan their studies
-    again, as a new version. What was answered stays. Returns how many studies that were."""
-    waiting = session.execute(
-        select(Generation.id, Prompt.id, Series.study_id)
-        .join(Prompt, Generation.prompt_id == Prompt.id)
+    again, as a new version. What was answered stays.
+
+    Returns how many studies that were, at most `studies_max`; call it again until it is 0.
+    """
+    for count in range(studies_max):
+        study_id = session.scalar(
+            select(Series.study_id)
+            .join(Instance, Instance.series_id == Series.id)
+            .join(Rendering, Rendering.instance_id == Instance.id)
+            .join(Prompt, Prompt.rendering_id == Rendering.id)
+            .join(Generation, Generation.prompt_id == Prompt.id)
+            .where(Generation.state == GenerationState.WAITING, Generation.waits_for == checkpoint)
+            .limit(1)
+        )
+        if study_id is None:
+            return count
+        _withdraw_from_study(session, study_id, checkpoint)
+    return studies_max
+
+
+def _withdraw_from_study(session: Session, study_id: int, checkpoint: str) -> None:
+    study = session.get_one(Study, study_id, with_for_update=True)
+    prompts = (
+        select(Prompt.id)
         .join(Rendering, Prompt.rendering_id == Rendering.id)
         .join(Instance, Rendering.instance_id == Instance.id)
         .join(Series, Instance.series_id == Series.id)
-        .where(Generation.state == GenerationState.WAITING, Prompt.checkpoint == checkpoint)
-    ).all()
-    session.execute(delete(Generation).where(Generation.id.in_([row[0] for row in waiting])))
-    session.execute(delete(Prompt).where(Prompt.id.in_([row[1] for row in waiting])))
-    again = [session.get_one(Study, study_id) for study_id in sorted({row[2] for row in waiting})]
-    for study in again:
-        add_event(
-            session,
-            "study.prompts_withdrawn",
-            "study",
-            study.id,
-            new={"checkpoint": checkpoint},
-            reason=f"the checkpoint {checkpoint} stands in no longer",
+        .where(Series.study_id == study_id, Prompt.checkpoint == checkpoint)
+    )
+    session.execute(
+        delete(Generation).where(
+            Generation.state == GenerationState.WAITING, Generation.prompt_id.in_(prompts)
         )
-        if study.state is StudyState.ASKED:
-            reopen(session, study, "asked again with other checkpoints")
-    return len(again)
+    )
+    without_run = prompts.where(~exists().where(Generation.prompt_id == Prompt.id))
+    session.execute(delete(Prompt).where(Prompt.id.in_(without_run)))
+    add_event(
+        session,
+        "study.prompts_withdrawn",
+        "study",
+        study.id,
+        new={"checkpoint": checkpoint},
+        reason=f"the checkpoint {checkpoint} stands in no longer",
+    )
+    if study.state is StudyState.ASKED:
+        reopen(session, study, "asked again with other checkpoints")
+    session.flush()
 
 
 def _sha256_of(value: Any) -> str:

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.rows import find_or_add
-from medr1_pacs.db.tables import Project, ProjectStudy, Study
+from medr1_pacs.db.tables import Instance, Project, ProjectStudy, Study
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance
 
 
-def add_to_projects(
-    session: Session, study: Study, item: IndexedInstance, rules: ProjectRules, now: datetime
-) -> None:
-    """Add a study to the projects that an instance of it brings by the way it arrived."""
-    arrival = {
+def arrival_of(item: IndexedInstance | Instance) -> dict[str, str]:
+    """Return what project rules ask of how an instance arrived."""
+    return {
         "called_ae_title": item.called_ae_title,
         "calling_ae_title": item.calling_ae_title,
         "modality": str(item.attributes.get("Modality", "")),
     }
+
+
+def shares_project(
+    session: Session, study: Study, arrival: Mapping[str, str], rules: ProjectRules
+) -> bool:
+    """Whether an arrival brings a project that may use a study already."""
+    names = session.scalars(
+        select(Project.name)
+        .join(ProjectStudy, ProjectStudy.project_id == Project.id)
+        .where(ProjectStudy.study_id == study.id)
+    )
+    return not set(names).isdisjoint(rules.match(arrival))
+
+
+def add_to_projects(
+    session: Session,
+    study: Study,
+    arrival: Mapping[str, str],
+    rules: ProjectRules,
+    now: datetime,
+) -> None:
+    """Add a study to the projects that an instance of it brings by the way it arrived."""
     declared = {project.name: project for project in rules.projects}
     for name, rule in rules.match(arrival).items():
         project, _ = find_or_add(

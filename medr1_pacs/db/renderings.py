@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import WorkQueue, database_now
-from medr1_pacs.db.generations import fail_generations
+from medr1_pacs.db.evidence import find_equal, keep_answers, move_waiting_prompts
+from medr1_pacs.db.generations import fail_generations, set_ready
 from medr1_pacs.db.tables import Answer, Generation, Instance, Prompt, Rendering
 from medr1_pacs.records.planned import WindowRequest
 from medr1_pacs.records.words import GenerationState, RenderingState
@@ -51,58 +52,153 @@ def claim_renderings(
     if claim is None:
         return None
     rows = session.execute(
-        select(Rendering, Instance.stored_name)
+        select(Rendering, Instance)
         .join(Instance)
         .where(Rendering.id.in_(claim.row_ids))
         .order_by(Instance.id, Rendering.frame_number)
     )
-    return claim, [_work(row.Rendering, row.stored_name) for row in rows]
+    return claim, [_work(row.Rendering, row.Instance) for row in rows]
 
 
-def _work(rendering: Rendering, stored_name: str) -> RenderingWork:
+def _work(rendering: Rendering, instance: Instance) -> RenderingWork:
     return RenderingWork(
         rendering_id=rendering.id,
-        stored_name=stored_name,
+        stored_name=instance.stored_name,
+        sha256=instance.sha256,
         frame_number=rendering.frame_number,
         window_request=WindowRequest.from_json(rendering.window_request),
+        png_sha256=rendering.png_sha256,
     )
 
 
 def record_picture(
     session: Session, claim: Claim, rendering_id: int, picture: RenderedPicture
 ) -> bool:
-    """Store what a rendering came to; False when the claim was lost meanwhile."""
-    is_recorded = RENDERINGS.finish(
+    """Store what a rendering came to; False when the claim was lost meanwhile.
+
+    Evidence is never rewritten. A picture that was drawn before and comes out with equal pixels is
+    the same picture, in another file perhaps; one that comes out otherwise is a rendering of its
+    own, to which the prompts go that still wait.
+    """
+    row = RENDERINGS.lock_claimed(session, claim, rendering_id)
+    if row is None:
+        return False
+    if row.png_sha256 is None:
+        drawn = _record_first(session, claim, row, picture)
+    elif _is_same(row, picture):
+        RENDERINGS.finish(
+            session,
+            claim,
+            row.id,
+            state=RenderingState.RENDERED,
+            png_sha256=picture.png_sha256,
+            pixels_sha256=picture.pixels_sha256,
+        )
+        drawn = row
+    else:
+        drawn = _record_successor(session, claim, row, picture)
+    session.refresh(drawn)
+    set_ready(session, drawn.id, True)
+    keep_answers(session, drawn)
+    return True
+
+
+def _is_same(row: Rendering, picture: RenderedPicture) -> bool:
+    if row.pixels_sha256 is None:  # of the first schema, which knew the file alone
+        return row.png_sha256 == picture.png_sha256
+    return row.pixels_sha256 == picture.pixels_sha256
+
+
+def _record_first(
+    session: Session, claim: Claim, row: Rendering, picture: RenderedPicture
+) -> Rendering:
+    """Record a picture that was never drawn, by the recipe of the renderer that drew it."""
+    if twin := find_equal(session, row, picture.recipe, picture.pixels_sha256):
+        # Planned under another renderer, it comes out as one that is there.
+        RENDERINGS.finish(session, claim, row.id, state=RenderingState.LOST)
+        return _succeed(session, row, twin, picture)
+    RENDERINGS.finish(
         session,
         claim,
-        rendering_id,
+        row.id,
         state=RenderingState.RENDERED,
         rendered_at=database_now(session),
         **asdict(picture),
     )
-    if is_recorded:
-        add_event(
-            session,
-            "rendering.rendered",
-            "rendering",
-            rendering_id,
-            old={"state": RenderingState.PLANNED},
-            new={"state": RenderingState.RENDERED, "png_sha256": picture.png_sha256},
+    add_event(
+        session,
+        "rendering.rendered",
+        "rendering",
+        row.id,
+        old={"state": RenderingState.PLANNED},
+        new={"state": RenderingState.RENDERED, "png_sha256": picture.png_sha256},
+    )
+    return row
+
+
+def _record_successor(
+    session: Session, claim: Claim, row: Rendering, picture: RenderedPicture
+) -> Rendering:
+    """Let a lost picture rest as what it was, and record what is drawn today beside it."""
+    RENDERINGS.finish(session, claim, row.id, state=RenderingState.LOST)
+    successor = find_equal(session, row, picture.recipe, picture.pixels_sha256)
+    if successor is None:
+        now = database_now(session)
+        successor = Rendering(
+            instance_id=row.instance_id,
+            frame_number=row.frame_number,
+            window_request=row.window_request,
+            state=RenderingState.RENDERED,
+            due_at=now,
+            created_at=now,
+            rendered_at=now,
+            **asdict(picture),
         )
-    return is_recorded
+        session.add(successor)
+        session.flush()
+    return _succeed(session, row, successor, picture)
+
+
+def _succeed(
+    session: Session, row: Rendering, successor: Rendering, picture: RenderedPicture
+) -> Rendering:
+    successor.state, successor.png_sha256 = RenderingState.RENDERED, picture.png_sha256
+    session.flush()
+    moved = move_waiting_prompts(session, row.id, successor.id)
+    add_event(
+        session,
+        "rendering.succeeded",
+        "rendering",
+        row.id,
+        old={"png_sha256": row.png_sha256},
+        new={"rendering": successor.id, "png_sha256": picture.png_sha256, "prompts": moved},
+        reason="its picture is drawn otherwise today",
+    )
+    return successor
 
 
 def get_rendering_of_answer(session: Session, answer_id: int) -> RenderingWork:
     """Return what is needed to draw the picture of a stored answer again."""
     row = session.execute(
-        select(Rendering, Instance.stored_name)
+        select(Rendering, Instance)
         .join(Instance, Rendering.instance_id == Instance.id)
         .join(Prompt, Prompt.rendering_id == Rendering.id)
         .join(Generation, Generation.prompt_id == Prompt.id)
         .join(Answer, Answer.generation_id == Generation.id)
         .where(Answer.id == answer_id)
     ).one()
-    return _work(row.Rendering, row.stored_name)
+    return _work(row.Rendering, row.Instance)
+
+
+def find_equal_picture(session: Session, png_sha256: str) -> str | None:
+    """Return the file that holds the picture today that an answer was made from; None: nothing."""
+    return session.scalar(
+        select(Rendering.png_sha256)
+        .join(Prompt, Prompt.rendering_id == Rendering.id)
+        .join(Generation, Generation.prompt_id == Prompt.id)
+        .where(Generation.png_sha256 == png_sha256, Rendering.state == RenderingState.RENDERED)
+        .limit(1)
+    )
 
 
 def has_due_renderings(session: Session) -> bool:
@@ -110,11 +206,38 @@ def has_due_renderings(session: Session) -> bool:
     return bool(session.scalar(select(exists().where(*RENDERINGS.due(database_now(session))))))
 
 
+def list_pictures(session: Session) -> list[tuple[str, bool]]:
+    """Return (file, whether all its rows have the hash of its pixels) of every drawn picture."""
+    rows = session.execute(
+        select(Rendering.png_sha256, func.count() == func.count(Rendering.pixels_sha256))
+        .where(Rendering.state == RenderingState.RENDERED)
+        .group_by(Rendering.png_sha256)
+    )
+    return [(png_sha256, has_pixels) for png_sha256, has_pixels in rows if png_sha256]
+
+
+def record_pixels(session: Session, png_sha256: str, pixels_sha256: str) -> None:
+    """Note the pixels of a picture of the first schema, which knew its file alone."""
+    session.execute(
+        update(Rendering)
+        .where(Rendering.png_sha256 == png_sha256, Rendering.pixels_sha256.is_(None))
+        .values(pixels_sha256=pixels_sha256)
+    )
+
+
 def draw_again(session: Session, png_sha256: str, reason: str) -> None:
-    """Plan the renderings of a stored picture again that was lost or damaged on disk."""
+    """Plan the renderings of a stored picture again that was lost or damaged on disk.
+
+    They keep both hashes: what answers were made from stays as it was recorded.
+    """
     now = database_now(session)
-    for rendering in session.scalars(select(Rendering).where(Rendering.png_sha256 == png_sha256)):
-        rendering.state, rendering.png_sha256, rendering.due_at = RenderingState.PLANNED, None, now
+    for rendering in session.scalars(
+        select(Rendering).where(
+            Rendering.png_sha256 == png_sha256, Rendering.state == RenderingState.RENDERED
+        )
+    ):
+        rendering.state, rendering.due_at = RenderingState.PLANNED, now
+        set_ready(session, rendering.id, False)
         add_event(
             session,
             "rendering.lost",

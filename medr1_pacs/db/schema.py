@@ -35,7 +35,7 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
     check_installation()
     if current_revision(database, branch) is not None:
         _refuse_newer(database, branch)
-    with database.connection() as connection:
+    with database.migration() as connection:
         if branch is Branch.VAULT and not database.is_sqlite:
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS vault"))
         config = _config(branch)

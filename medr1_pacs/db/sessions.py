@@ -16,7 +16,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from medr1_pacs.errors import DatabaseUnavailable, RowExists, ValueRefused
+from medr1_pacs.errors import DatabaseUnavailable, RowExists, SchemaMismatch, ValueRefused
 
 _READ_ONLY = "medr1_read_only"
 _BUSY_TIMEOUT_MS = 30_000
@@ -70,9 +70,27 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Give migrations a bare connection in a transaction."""
+        """Give a bare connection in a transaction."""
         with _named_failures(), self._engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def migration(self) -> Iterator[Connection]:
+        """Give migrations a bare connection in a transaction, at whose end every reference holds.
+
+        SQLite changes a table by making another in its place, which its references must survive.
+        """
+        with _named_failures(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                _enforce_references(connection, False)
+            try:
+                with connection.begin():
+                    yield connection
+                    if self.is_sqlite:
+                        _check_references(connection)
+            finally:
+                if self.is_sqlite:
+                    _enforce_references(connection, True)
 
     def dispose(self) -> None:
         """Close every pooled connection."""
@@ -91,6 +109,21 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _enforce_references(connection: Connection, enforce: bool) -> None:
+    driver_connection = connection.connection.driver_connection
+    assert driver_connection is not None, "it was just checked out"
+    driver_connection.execute(f"PRAGMA foreign_keys = {'ON' if enforce else 'OFF'}")
+
+
+def _check_references(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({row[0] for row in broken}))
+        raise SchemaMismatch(
+            f"the migration was undone: rows of {tables} refer to rows that do not exist"
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.audit import SERVICE, add_event
 from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.tables import (
     Generation,
@@ -20,6 +20,7 @@ from medr1_pacs.db.tables import (
     Study,
     StudyVersion,
 )
+from medr1_pacs.errors import InstanceDamaged
 from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
 
 
@@ -31,9 +32,17 @@ def list_receiving(session: Session) -> dict[int, datetime]:
     return {row.id: row.last_received_at for row in rows}
 
 
-def mark_complete(session: Session, study_id: int, now: datetime) -> None:
-    """Call a study complete and write its version."""
-    study = session.get_one(Study, study_id, with_for_update=True)
+def get_locked(session: Session, study_id: int) -> Study:
+    """Return a study that nobody else changes until the transaction ends.
+
+    Whoever decides on a state reads it under this lock: without, two who look at once both decide.
+    """
+    return session.get_one(Study, study_id, with_for_update=True, populate_existing=True)
+
+
+def mark_complete(session: Session, study_id: int, now: datetime, *, missing: str = "") -> None:
+    """Call a study complete and write its version; `missing` says what was set aside of it."""
+    study = get_locked(session, study_id)
     if study.state is not StudyState.RECEIVING:
         return
     instances = session.scalar(
@@ -43,7 +52,11 @@ def mark_complete(session: Session, study_id: int, now: datetime) -> None:
     )
     session.add(
         StudyVersion(
-            study_id=study_id, version=study.version, instances=instances, completed_at=now
+            study_id=study_id,
+            version=study.version,
+            instances=instances,
+            completed_at=now,
+            missing=missing,
         )
     )
     set_state(session, study, StudyState.COMPLETE, "")
@@ -84,10 +97,14 @@ def reopen(session: Session, study: Study, reason: str) -> None:
     )
 
 
-def fail_study(session: Session, study_id: int, reason: str) -> None:
-    """Let a study rest as failed, where a person sees it and can retry it."""
-    study = session.get_one(Study, study_id, with_for_update=True)
-    set_state(session, study, StudyState.FAILED, reason)
+def fail_study(session: Session, study_id: int, version: int, reason: str) -> None:
+    """Let a study that is complete rest as failed, where a person sees it and can retry it.
+
+    One that was reopened meanwhile is left alone.
+    """
+    study = get_locked(session, study_id)
+    if study.state is StudyState.COMPLETE and study.version == version:
+        set_state(session, study, StudyState.FAILED, reason)
 
 
 def find_settled(
@@ -100,7 +117,7 @@ def find_settled(
     dict
         Study id -> the state and reason it is to have; only those that change.
     """
-    asked = session.scalars(select(Study).where(Study.state == StudyState.ASKED)).all()
+    asked = session.scalars(select(Study).where(_is_asked())).all()
     pending = _count_pending(session) if asked else {}
     changes: dict[int, tuple[StudyState, str]] = {}
     for study in asked:
@@ -114,7 +131,7 @@ def find_settled(
             for name, count in sorted(pending[study.id].items())
             if name not in configured_checkpoints
         )
-        if reason != study.state_reason:
+        if reason != study.state_reason or study.state is not StudyState.ASKED:
             changes[study.id] = (StudyState.ASKED, reason)
     return changes
 
@@ -122,9 +139,22 @@ def find_settled(
 def record_settled(session: Session, changes: Mapping[int, tuple[StudyState, str]]) -> None:
     """Write what `find_settled` found, unless a study was reopened since."""
     for study_id, (state, reason) in changes.items():
-        study = session.get_one(Study, study_id, with_for_update=True)
-        if study.state is StudyState.ASKED:
+        study = get_locked(session, study_id)
+        if study.state in (StudyState.ASKED, StudyState.COMPLETE):
             set_state(session, study, state, reason)
+
+
+def _is_asked() -> ColumnElement[bool]:
+    """Say which studies have a plan: those that say so, and any that were left complete with one.
+
+    The latter would be planned never again, and settled never.
+    """
+    planned = exists().where(
+        StudyVersion.study_id == Study.id,
+        StudyVersion.version == Study.version,
+        StudyVersion.planned_at.is_not(None),
+    )
+    return or_(Study.state == StudyState.ASKED, and_(Study.state == StudyState.COMPLETE, planned))
 
 
 def _count_pending(session: Session) -> dict[int, dict[str, int]]:
@@ -145,7 +175,7 @@ def _count_pending(session: Session) -> dict[int, dict[str, int]]:
         )
         .join(Generation, Generation.prompt_id == Prompt.id)
         .where(
-            Study.state == StudyState.ASKED,
+            Study.state.in_((StudyState.ASKED, StudyState.COMPLETE)),
             Generation.state.in_((GenerationState.WAITING, GenerationState.GENERATED)),
         )
         .group_by(Study.id, Prompt.checkpoint)
@@ -180,9 +210,19 @@ def _failure_reasons(session: Session, study: Study) -> list[str]:
     return [f"{count} prompts: {error}" for error, count in rows]
 
 
+def list_failed(session: Session, *, reason: str = "") -> list[str]:
+    """Return the Study Instance UIDs of failed studies whose reason holds a text."""
+    failed = select(Study.study_instance_uid).where(
+        Study.state == StudyState.FAILED, Study.state_reason.contains(reason, autoescape=True)
+    )
+    return list(session.scalars(failed.order_by(Study.id)))
+
+
 def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
     """Give the failed work of a study its attempts back; False when it has not failed."""
-    study = session.scalar(select(Study).where(Study.study_instance_uid == study_instance_uid))
+    study = session.scalar(
+        select(Study).where(Study.study_instance_uid == study_instance_uid).with_for_update()
+    )
     if study is None or study.state is not StudyState.FAILED:
         return False
     failed = session.scalars(
@@ -198,13 +238,39 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
         if rendering.state is RenderingState.FAILED:
             rendering.state = RenderingState.PLANNED
             _give_attempts_back(rendering, now)
+        generation.is_ready = rendering.state is RenderingState.RENDERED
     add_event(
         session, "study.retried", "study", study.id, actor=actor, new={"prompts": len(failed)}
     )
-    # Without a failed prompt it is the plan that failed.
-    set_state(session, study, StudyState.ASKED if failed else StudyState.COMPLETE, "")
+    is_planned = session.scalar(
+        select(StudyVersion.planned_at).where(
+            StudyVersion.study_id == study.id, StudyVersion.version == study.version
+        )
+    )
+    # Without a plan it is the plan that failed.
+    set_state(session, study, StudyState.ASKED if is_planned else StudyState.COMPLETE, "")
     return True
 
 
+def retry_damaged(session: Session, stored_name: str) -> None:
+    """Try a study again that failed over a damaged instance, which is whole by now."""
+    study = session.scalar(
+        select(Study)
+        .join(Series, Series.study_id == Study.id)
+        .join(Instance, Instance.series_id == Series.id)
+        .join(Rendering, Rendering.instance_id == Instance.id)
+        .where(
+            Instance.stored_name == stored_name,
+            Rendering.state == RenderingState.FAILED,
+            Rendering.error.startswith(InstanceDamaged.SUBJECT, autoescape=True),
+            Study.state == StudyState.FAILED,
+        )
+        .limit(1)
+    )
+    if study is not None:
+        retry_failed(session, study.study_instance_uid, SERVICE)
+
+
 def _give_attempts_back(work: Generation | Rendering, now: datetime) -> None:
-    work.attempts, work.error, work.is_suspect, work.due_at = 0, None, False, now
+    work.attempts = work.losses = 0
+    work.error, work.is_suspect, work.due_at = None, False, now

@@ -59,6 +59,7 @@ class StoredAnswer:
     window_source: str | None
     """`preset NAME`, `object ...`, `fallback NAME` or `percentiles`; None for color."""
     png_sha256: str
+    pixels_sha256: str | None
     """SHA-256 of the picture that the model was shown: 392 x 392 px PNG."""
 
     question_id: str

@@ -66,6 +66,19 @@ class IndexedInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAsideFile:
+    """A file of the backlog that cannot be recorded at the moment."""
+
+    name: str
+    """Its stored name; of a file that nobody received, which may name a patient, its inode."""
+    reason: str
+    study_instance_uid: str | None
+    """The study that its header says, where that could be read."""
+    association_token: str | None
+    set_aside_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedInstance:
     """Received bytes that cannot be indexed."""
 

@@ -69,12 +69,20 @@ class StudyState(StrEnum):
     FAILED = "failed"  #: some work was given up after its attempts; a person can retry it
 
 
+class InstanceHold(StrEnum):
+    """Why an instance waits for a person, or what the person decided."""
+
+    HELD = "held"  #: it would supersede another sender's instance, of a project not its own
+    REFUSED = "refused"  #: a person decided that it supersedes nothing
+
+
 class RenderingState(StrEnum):
     """Where a rendering is."""
 
     PLANNED = "planned"  #: waits for the render worker, or is claimed by one
     RENDERED = "rendered"  #: the picture is durable and its hash recorded
     FAILED = "failed"  #: given up; `error` says why
+    LOST = "lost"  #: its file is gone, and today other pixels are drawn; see its successor
 
 
 class GenerationState(StrEnum):

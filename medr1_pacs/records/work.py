@@ -22,15 +22,22 @@ class RenderingWork:
 
     rendering_id: int
     stored_name: str
+    sha256: str
+    """Of the instance's data set, as it was received."""
     frame_number: int
     window_request: WindowRequest
+    png_sha256: str | None
+    """Of the file that holds the picture, where it was drawn already."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedPicture:
     """What a rendering came to."""
 
+    recipe: str
+    """Of the renderer that drew it, which need not be the one that planned it."""
     png_sha256: str
+    pixels_sha256: str
     window_center: float | None
     window_width: float | None
     window_source: str | None

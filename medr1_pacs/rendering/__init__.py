@@ -17,7 +17,7 @@ Pure functions: no files, no database, no settings, and the Dataset is never wri
 """
 
 from medr1_pacs.rendering.frame import RENDERER_VERSION, DisplayFrame, recipe_of, render_frame
-from medr1_pacs.rendering.png import encode_png
+from medr1_pacs.rendering.png import encode_png, hash_pixels
 from medr1_pacs.rendering.resize import MODEL_PICTURE_PX, draw_model_picture
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "DisplayFrame",
     "draw_model_picture",
     "encode_png",
+    "hash_pixels",
     "recipe_of",
     "render_frame",
 ]

@@ -1,7 +1,8 @@
-"""Display values -> PNG bytes."""
+"""Display values -> PNG bytes, and the hash of what they show."""
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 
 import numpy as np
@@ -19,3 +20,25 @@ def encode_png(display: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(display).save(buffer, format="PNG", compress_level=PNG_COMPRESS_LEVEL)
     return buffer.getvalue()
+
+
+def hash_pixels(picture: np.ndarray | bytes) -> str:
+    """Hash what a picture shows: mode, size and raw pixels.
+
+    Parameters
+    ----------
+    picture
+        Display values as `encode_png` takes them, or the bytes of a PNG. The bytes of a file differ
+        between versions of the library that wrote it, its pixels do not.
+
+    Returns
+    -------
+    str
+        SHA-256, hex.
+    """
+    if isinstance(picture, bytes):
+        image: Image.Image = Image.open(BytesIO(picture))
+    else:
+        image = Image.fromarray(picture)
+    head = f"{image.mode} {image.width}x{image.height}\n"
+    return hashlib.sha256(head.encode() + image.tobytes()).hexdigest()

@@ -114,7 +114,7 @@ def _record(
         return [
             output
             for item, output in zip(work, outputs, strict=True)
-            if record_generated(session, claim, item.generation_id, output, identity)
+            if record_generated(session, claim, item, output, identity)
         ]
 
 

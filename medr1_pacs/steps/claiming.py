@@ -137,5 +137,24 @@ def release_dead_claims(database: Database) -> None:
         return
     with database.write() as session:
         for queue in _QUEUES:
-            queue.expire(session, dead_owners=dead)
+            queue.release(session, dead)
         forget_workers(session, dead)
+
+
+def release_killed_claims(database: Database, pid: int) -> None:
+    """Take back what a process of this host held that was killed by a signal from outside.
+
+    The kernel's memory killer counts as that, so ten such losses of one row are enough.
+    """
+    with database.read() as session:
+        names = [worker.name for worker in list_workers(session)]
+    killed = [name for name in names if _is_of_pid(name, pid)]
+    with database.write() as session:
+        for queue in _QUEUES:
+            queue.release(session, killed, were_killed=True)
+        forget_workers(session, killed)
+
+
+def _is_of_pid(name: str, pid: int) -> bool:
+    process = ProcessName.parse(name)
+    return process.pid == pid and process.is_gone

@@ -3,30 +3,51 @@
 Runs after the acknowledgement, in the sweep. Every order of crash is safe: the file gets its final
 name first, its identity goes to the vault, its rows are committed, and only then does it leave the
 backlog; doing any of it again changes nothing.
+
+A file that cannot be read or moved holds up itself alone: it is set aside, and tried again once a
+minute.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
-
-from medr1_pacs.db.instances import Recorded, record_instance, record_rejected
+from medr1_pacs.db.instances import (
+    Outcome,
+    Recorded,
+    record_instance,
+    record_rejected,
+    record_repair,
+)
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.studies import retry_damaged
 from medr1_pacs.db.vault import record_identities
-from medr1_pacs.errors import InstanceUnreadable, ValueRefused
+from medr1_pacs.errors import (
+    InstanceDamaged,
+    InstanceUnreadable,
+    StorageFull,
+    StorageUnavailable,
+    TransientError,
+    ValueRefused,
+)
 from medr1_pacs.headers import HeaderUnusable, ReceivedFile, index_header
+from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.part10 import UNKNOWN_META, read_file_meta
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.records.received import IndexedInstance, RejectedInstance
+from medr1_pacs.records.received import IndexedInstance, RejectedInstance, SetAsideFile
 from medr1_pacs.records.words import QuarantineReason
 from medr1_pacs.storage.instances import InstanceStore, StoredName, sha256_from
 
 logger = logging.getLogger(__name__)
+
+SET_ASIDE_S = 60.0
+"""How long a file is set aside before it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +55,9 @@ class IndexReport:
     """How many instances became rows, were known already, or went to quarantine."""
 
     new: int = 0
+    """With those that are held for a person."""
     duplicate: int = 0
     quarantined: int = 0
-    unreadable: frozenset[str] = frozenset()
-    """Names of files that the disk does not give at the moment; they stay in the backlog."""
 
     @property
     def total(self) -> int:
@@ -48,11 +68,10 @@ class IndexReport:
             self.new + other.new,
             self.duplicate + other.duplicate,
             self.quarantined + other.quarantined,
-            self.unreadable | other.unreadable,
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Indexer:
     """Takes instances from the backlog to their rows."""
 
@@ -61,6 +80,14 @@ class Indexer:
     vault: Database
     site_key: bytes
     rules: ProjectRules
+    headers: HeaderReader
+    _set_aside: dict[str, SetAsideFile] = field(default_factory=dict)
+    _retry_at: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def set_aside(self) -> Mapping[str, SetAsideFile]:
+        """Name -> why a file cannot be recorded at the moment."""
+        return dict(self._set_aside)
 
     def index(self, limit: int = 100) -> IndexReport:
         """Record the oldest instances of the backlog; call again until `total` is 0.
@@ -71,93 +98,160 @@ class Indexer:
             The database or the storage is away, or another process records the same instance.
             Nothing is lost: what was not recorded stays in the backlog.
         """
-        names = self.store.incoming(limit)
+        now = time.monotonic()
+        resting = {name for name, retry_at in self._retry_at.items() if retry_at > now}
+        names = self.store.incoming(limit, but_not=resting)
         try:
             return self._index(names)
-        except ValueRefused as error:
-            # One instance of the batch cannot be recorded; alone, the others can.
-            logger.warning("a batch could not be recorded, going on one by one: %s", error)
+        except TransientError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one instance of the batch caused
+            # Alone, the others can be recorded.
+            logger.warning(
+                "a batch could not be recorded, going on one by one: %s", type(error).__name__
+            )
         return sum((self._index_alone(name) for name in names), IndexReport())
 
     def _index(self, names: Sequence[StoredName]) -> IndexReport:
-        indexed, rejected = self._read_all(names)
-        for stored in indexed:
-            self.store.keep(stored)
-        for stored in rejected:
-            self.store.quarantine(stored)
+        indexed, rejected = self._move_all(names)
         now = datetime.now(UTC)
         record_identities(self.vault, [item.identity for item in indexed.values()], now)
         with self.database.write() as session:
-            outcomes = {
+            recorded = {
                 stored: record_instance(session, item, self.rules, now)
                 for stored, item in indexed.items()
             }
             for item in rejected.values():
                 record_rejected(session, item, now)
-        for stored, outcome in outcomes.items():
-            if outcome is Recorded.DUPLICATE:
-                self.store.discard(stored)
+        for stored, outcome in recorded.items():
+            if outcome.outcome is Outcome.DUPLICATE:
+                self._discard(stored, indexed[stored], outcome)
             else:
                 self.store.forget(stored)
         for stored in rejected:
             self.store.forget(stored)
-        new = sum(outcome is Recorded.NEW for outcome in outcomes.values())
-        unreadable = {stored.name for stored in names} - {s.name for s in (*indexed, *rejected)}
-        return IndexReport(new, len(indexed) - new, len(rejected), frozenset(unreadable))
+        duplicates = [
+            r for r in recorded.values() if r.outcome in (Outcome.DUPLICATE, Outcome.SAME)
+        ]
+        new = len(recorded) - len(duplicates)
+        return IndexReport(new, len(duplicates), len(rejected))
 
-    def _read_all(
+    def _move_all(
         self, names: Sequence[StoredName]
     ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
+        """Read files and give them their final names; what fails is set aside by itself."""
         indexed: dict[StoredName, IndexedInstance] = {}
         rejected: dict[StoredName, RejectedInstance] = {}
+        folders: set[Path] = set()
         for stored in names:
+            item: IndexedInstance | RejectedInstance | None = None
             try:
-                with self.store.incoming_path(stored).open("rb") as file:
-                    item = read_received(file, stored, self.site_key)
-            except OSError as error:
-                # One file that the disk does not give must not hold up the others.
-                logger.error("%s cannot be read: %s", stored.name, error.strerror)
-                continue
-            if isinstance(item, IndexedInstance):
-                indexed[stored] = item
+                item = read_received(
+                    self.store.incoming_path(stored), stored, self.site_key, self.headers
+                )
+                if isinstance(item, IndexedInstance):
+                    folders.add(self.store.keep(stored))
+                    indexed[stored] = item
+                else:
+                    folders.add(self.store.quarantine(stored))
+                    rejected[stored] = item
+            except StorageFull:
+                raise
+            except (OSError, StorageUnavailable) as error:
+                # One file that the disk does not give must not hold up the others; a disk that
+                # gives none holds up all of them.
+                self.store.check_usable()
+                self._put_aside(stored, _reason_of(error), item)
             else:
-                rejected[stored] = item
+                self._take_back(stored.name)
+        self.store.sync(folders)
         return indexed, rejected
+
+    def _put_aside(
+        self, stored: StoredName, reason: str, item: IndexedInstance | RejectedInstance | None
+    ) -> None:
+        study = item.study_instance_uid if isinstance(item, IndexedInstance) else None
+        if stored.name not in self._set_aside:
+            logger.error("%s is set aside: %s", stored.name, reason, extra={"action": "index"})
+        known = self._set_aside.get(stored.name)
+        since = known.set_aside_at if known else datetime.now(UTC)
+        self._set_aside[stored.name] = SetAsideFile(
+            stored.name, reason, study, stored.association_token, since
+        )
+        self._retry_at[stored.name] = time.monotonic() + SET_ASIDE_S
+
+    def _take_back(self, name: str) -> None:
+        if self._set_aside.pop(name, None):
+            del self._retry_at[name]
+
+    def _discard(self, stored: StoredName, item: IndexedInstance, recorded: Recorded) -> None:
+        """Remove what is kept under another name, unless that is damaged: then this is its repair.
+
+        Nothing that was acknowledged is deleted before its twin was read and compared.
+        """
+        twin = StoredName(recorded.stored_name)
+        try:
+            self.store.verify(twin, item.sha256)
+        except InstanceDamaged as error:
+            logger.warning("%s: the same instance was sent again and takes its place", error)
+            self.store.replace(twin, stored)
+            with self.database.write() as session:
+                record_repair(session, twin.name)
+        except StorageUnavailable as error:
+            self._put_aside(stored, str(error), item)
+            return
+        with self.database.write() as session:
+            retry_damaged(session, twin.name)
+        self.store.discard(stored)
 
     def _index_alone(self, stored: StoredName) -> IndexReport:
         try:
             return self._index([stored])
         except ValueRefused as error:
             detail = f"its header could not be recorded: {error}"
+        except TransientError:
+            raise
+        except Exception as error:  # a defect of ours, which must not stop reception
+            logger.exception("%s cannot be recorded", stored.name, extra={"action": "index"})
+            self._put_aside(stored, f"unforeseen: {type(error).__name__}", None)
+            return IndexReport()
         with self.store.incoming_path(stored).open("rb") as file:
             received, _ = _describe(file, stored)
         rejected = received.reject(QuarantineReason.UNREADABLE, detail)
-        self.store.quarantine(stored)
+        self.store.sync([self.store.quarantine(stored)])
         with self.database.write() as session:
             record_rejected(session, rejected, datetime.now(UTC))
         self.store.discard(stored)
         return IndexReport(quarantined=1)
 
 
+def _reason_of(error: Exception) -> str:
+    """Say what went wrong without a path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def read_received(
-    file: BinaryIO, stored: StoredName, site_key: bytes
+    path: Path, stored: StoredName, site_key: bytes, headers: HeaderReader
 ) -> IndexedInstance | RejectedInstance:
-    """Read one received file. Raises only what the disk does (`OSError`)."""
-    received, problem = _describe(file, stored)
+    """Read one received file.
+
+    Raises
+    ------
+    OSError, StorageUnavailable
+        The disk does not give it.
+    TransientError
+        No parser can be started.
+    """
+    with path.open("rb") as file:
+        received, problem = _describe(file, stored)
     if problem is not None:
         return received.reject(QuarantineReason.UNREADABLE, str(problem))
     try:
-        file.seek(0)
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-        return index_header(header, received, site_key)
+        return index_header(headers.read(path), received, site_key)
+    except InstanceUnreadable as error:
+        return received.reject(QuarantineReason.UNREADABLE, str(error))
     except HeaderUnusable as error:
         return received.reject(error.reason, str(error))
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a parser makes of hostile bytes
-        # Its message may quote them, so it is not kept.
-        detail = f"the data set does not parse ({type(error).__name__})"
-        return received.reject(QuarantineReason.UNREADABLE, detail)
 
 
 def _describe(file: BinaryIO, stored: StoredName) -> tuple[ReceivedFile, InstanceUnreadable | None]:

@@ -6,11 +6,14 @@ import logging
 from datetime import UTC, datetime
 
 from medr1_pacs.asking import Questionnaire, build_plan
+from medr1_pacs.db.generations import has_waiting_prompts
 from medr1_pacs.db.plans import find_due_plan, record_plan, withdraw_prompts
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import fail_study
 
 logger = logging.getLogger(__name__)
+
+_STUDIES_AT_ONCE = 50
 
 
 def plan_study(database: Database, questionnaire: Questionnaire) -> bool:
@@ -24,7 +27,7 @@ def plan_study(database: Database, questionnaire: Questionnaire) -> bool:
     except Exception as error:  # one study that cannot be planned must not hold up the others
         logger.exception("a study cannot be planned", extra={"study_id": study.study_id})
         with database.write() as session:
-            fail_study(session, study.study_id, f"it cannot be planned: {error!r}")
+            fail_study(session, study.study_id, study.version, f"it cannot be planned: {error!r}")
         return True
     with database.write() as session:
         record_plan(session, study, plan, datetime.now(UTC))
@@ -35,7 +38,10 @@ def withdraw_waiting_prompts(database: Database, checkpoint: str) -> int:
     """Withdraw the prompts that wait for a checkpoint which stands in no longer.
 
     Their studies are planned again, as a new version; what was answered stays. Returns how many
-    studies that were.
+    studies that were: some at a time, so call it until none is left.
     """
+    with database.read() as session:
+        if not has_waiting_prompts(session, checkpoint):
+            return 0
     with database.write() as session:
-        return withdraw_prompts(session, checkpoint)
+        return withdraw_prompts(session, checkpoint, studies_max=_STUDIES_AT_ONCE)

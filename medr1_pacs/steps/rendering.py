@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pydicom
 
 from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
@@ -15,7 +16,13 @@ from medr1_pacs.decoding import DecodedFrame
 from medr1_pacs.errors import PermanentError, TransientError
 from medr1_pacs.records.planned import VoiWindow
 from medr1_pacs.records.work import RenderedPicture, RenderingWork
-from medr1_pacs.rendering import draw_model_picture, encode_png, render_frame
+from medr1_pacs.rendering import (
+    draw_model_picture,
+    encode_png,
+    hash_pixels,
+    recipe_of,
+    render_frame,
+)
 from medr1_pacs.steps.claiming import HeldClaim, retry_while_away
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
@@ -23,6 +30,8 @@ from medr1_pacs.storage.pictures import PictureStore
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
+_VALUE_MAX_BYTES = 1 << 20
+"""A longer value of a header is read when it is asked for: a private element may hold anything."""
 
 
 class Decoder(Protocol):
@@ -64,9 +73,11 @@ def _draw_one(
     """Draw one picture and keep it; None after a failure that was noted."""
     started = time.perf_counter()
     try:
-        png, window, source = draw(instances, decoder, item)
+        picture, window, source = draw(instances, decoder, item)
         return RenderedPicture(
-            png_sha256=pictures.put(png),
+            recipe=recipe_of(item.window_request),
+            png_sha256=pictures.put(encode_png(picture)),
+            pixels_sha256=hash_pixels(picture),
             window_center=window.center if window else None,
             window_width=window.width if window else None,
             window_source=source,
@@ -85,10 +96,22 @@ def _draw_one(
 
 def draw(
     instances: InstanceStore, decoder: Decoder, item: RenderingWork
-) -> tuple[bytes, VoiWindow | None, str | None]:
-    """Return the model's PNG of a frame, the window that was applied, and where that came from."""
-    path, frame_index = instances.instance_path(StoredName(item.stored_name)), item.frame_number - 1
-    header = pydicom.dcmread(path, stop_before_pixels=True)
+) -> tuple[np.ndarray, VoiWindow | None, str | None]:
+    """Return the model's picture of a frame, the window that was applied, and its source.
+
+    Raises
+    ------
+    InstanceDamaged
+        The stored file is missing, or is no longer what was received: nothing is drawn from it.
+    PixelDataUnusable
+        The frame cannot be decoded.
+    TransientError
+        The file cannot be read at the moment.
+    """
+    stored, frame_index = StoredName(item.stored_name), item.frame_number - 1
+    instances.verify(stored, item.sha256)
+    path = instances.instance_path(stored)
+    header = pydicom.dcmread(path, stop_before_pixels=True, defer_size=_VALUE_MAX_BYTES)
     decoded = decoder.decode(path, frame_index)
     frame = render_frame(
         decoded.stored_values,
@@ -97,7 +120,7 @@ def draw(
         item.window_request,
         decoded.photometric_interpretation,
     )
-    return encode_png(draw_model_picture(frame.display)), frame.window, frame.window_source
+    return draw_model_picture(frame.display), frame.window, frame.window_source
 
 
 def _record(

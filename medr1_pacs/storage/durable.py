@@ -66,6 +66,11 @@ def named_failures() -> Iterator[None]:
         ) from error
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is being written, or was when a crash came."""
+    return name.endswith(_UNFINISHED)
+
+
 def remove_unfinished(folder: Path, pattern: str) -> int:
     """Remove files that a crash left half written an hour ago or earlier; returns how many."""
     removed = 0

@@ -2,27 +2,38 @@
 
 An instance is written beside its final name, synced, renamed, and its folder synced; only then
 does `put` return. Its name says when and over which association it came, its file meta who sent
-it, so rows can be rebuilt from files alone. Moving on is a hard link first and an unlink last:
-a crash between the two leaves both names, and doing it again does no harm.
+it, so rows can be rebuilt from files alone. Moving on is a hard link first (a copy, where the
+system refuses a link) and an unlink last: a crash between the two leaves both names, and doing it
+again does no harm.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from medr1_pacs.errors import StorageFull
+from medr1_pacs.errors import (
+    InstanceDamaged,
+    InstanceUnreadable,
+    StorageFull,
+    StorageUnavailable,
+)
+from medr1_pacs.part10 import read_file_meta
 from medr1_pacs.storage.durable import (
+    is_unfinished,
     make_folder,
     named_failures,
     remove_unfinished,
@@ -34,6 +45,10 @@ NO_ASSOCIATION = "0" * 16
 """Association token of instances that came from a folder instead of the network."""
 
 _BACKLOG_RECOUNT_S = 2.0
+_CHUNK_BYTES = 1 << 20
+_STORED_NAME = re.compile(r"[0-9]{1,19}-[0-9a-f]{16}-[0-9a-f]{16}\.dcm")
+# Debian's `fs.protected_hardlinks` refuses a link to another user's file; some shares have none.
+_LINK_REFUSED = {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,11 @@ class StoredName:
     """The name we gave an instance: `<received ns>-<association token>-<random>.dcm`."""
 
     name: str
+
+    @classmethod
+    def parse(cls, name: str) -> StoredName | None:
+        """Return a file's name as ours; None where it is not."""
+        return cls(name) if _STORED_NAME.fullmatch(name) else None
 
     @property
     def received_at(self) -> datetime:
@@ -125,16 +145,28 @@ class InstanceStore:
     def _incoming_names(self) -> Iterator[str]:
         with os.scandir(self._root / "incoming") as entries:
             for entry in entries:
-                if entry.name.endswith(".dcm"):
+                if StoredName.parse(entry.name):
                     yield entry.name
 
     # -- index -------------------------------------------------------------------------------
 
-    def incoming(self, limit: int) -> list[StoredName]:
+    def incoming(self, limit: int, *, but_not: Container[str] = ()) -> list[StoredName]:
         """Return the oldest instances without a row, in the order they were received."""
         with named_failures():
-            names = sorted(self._incoming_names())
+            names = sorted(name for name in self._incoming_names() if name not in but_not)
         return [StoredName(name) for name in names[:limit]]
+
+    def list_foreign(self) -> list[int]:
+        """Return the inodes of files in the backlog's folder that nobody received.
+
+        Their names are not ours, and may be a patient's.
+        """
+        with named_failures(), os.scandir(self._root / "incoming") as entries:
+            return sorted(
+                entry.inode()
+                for entry in entries
+                if not StoredName.parse(entry.name) and not is_unfinished(entry.name)
+            )
 
     def incoming_path(self, stored: StoredName) -> Path:
         return self._root / "incoming" / stored.name
@@ -145,20 +177,53 @@ class InstanceStore:
     def quarantine_path(self, stored: StoredName) -> Path:
         return self._root / "quarantine" / stored.name
 
-    def keep(self, stored: StoredName) -> None:
-        """Give an incoming instance its final name; the incoming name stays until `forget`."""
-        self._link(stored, self.instance_path(stored))
+    def keep(self, stored: StoredName) -> Path:
+        """Give an incoming instance its final name; the incoming name stays until `forget`.
 
-    def quarantine(self, stored: StoredName) -> None:
-        """Give an incoming instance a quarantine name; the incoming name stays until `forget`."""
-        self._link(stored, self.quarantine_path(stored))
+        Returns the folder that holds the name: it survives a crash once that is synced.
 
-    def _link(self, stored: StoredName, target: Path) -> None:
+        Raises
+        ------
+        StorageFull, StorageUnavailable
+            It has no other name than before.
+        """
+        return self._link(self.incoming_path(stored), self.instance_path(stored))
+
+    def quarantine(self, stored: StoredName) -> Path:
+        """Give an incoming instance a quarantine name, as `keep` does."""
+        return self._link(self.incoming_path(stored), self.quarantine_path(stored))
+
+    def _link(self, source: Path, target: Path) -> Path:
         with named_failures():
             make_folder(target.parent)
             with suppress(FileExistsError):  # an earlier try got this far
-                os.link(self.incoming_path(stored), target)
-            sync_folder(target.parent)
+                try:
+                    os.link(source, target)
+                except OSError as error:
+                    if error.errno not in _LINK_REFUSED:
+                        raise
+                    _copy(source, target)
+        return target.parent
+
+    def check_usable(self) -> None:
+        """Write a file and read it, to tell a bad file from a bad disk.
+
+        Raises
+        ------
+        StorageFull, StorageUnavailable
+            It is the disk.
+        """
+        with named_failures(), TemporaryFile(dir=self._root) as file:
+            file.write(b"medr1")
+            file.flush()
+            file.seek(0)
+            file.read()
+
+    def sync(self, folders: Iterable[Path]) -> None:
+        """Make the names in folders durable, each once."""
+        with named_failures():
+            for folder in set(folders):
+                sync_folder(folder)
 
     def forget(self, stored: StoredName) -> None:
         """Remove the incoming name of an instance whose row is committed."""
@@ -169,25 +234,69 @@ class InstanceStore:
         self.instance_path(stored).unlink(missing_ok=True)
         self.forget(stored)
 
+    def replace(self, damaged: StoredName, stored: StoredName) -> None:
+        """Let an instance with the same data set take the place of one that is damaged or gone."""
+        target = self.instance_path(damaged)
+        with named_failures():
+            make_folder(target.parent)
+            self.instance_path(stored).rename(target)
+            sync_folder(target.parent)
+        self.forget(stored)
+
+    def verify(self, stored: StoredName, sha256: str) -> None:
+        """Compare the data set of a kept instance with what was received.
+
+        Raises
+        ------
+        InstanceDamaged
+            The file is missing, or its bytes have changed.
+        StorageUnavailable
+            It cannot be read at the moment.
+        """
+        try:
+            with self.instance_path(stored).open("rb") as file:
+                _, offset = read_file_meta(file)
+                file.seek(offset)
+                is_whole = sha256_from(file) == sha256
+        except FileNotFoundError as error:
+            raise InstanceDamaged(stored.name, "is missing") from error
+        except InstanceUnreadable:
+            is_whole = False
+        except OSError as error:
+            raise StorageUnavailable(
+                f"the stored file {stored.name} cannot be read: {error.strerror}"
+            ) from error
+        if not is_whole:
+            raise InstanceDamaged(stored.name, "is not what was received")
+
     def settled(self) -> Iterator[tuple[StoredName, Path]]:
         """Yield every file that left the backlog: instances, oldest day first, then quarantine."""
-        for pattern in ("instances/*/*/*/*.dcm", "quarantine/*.dcm"):
-            for path in sorted(self._root.glob(pattern)):
-                yield StoredName(path.name), path
+        with named_failures():
+            days = sorted(self._root.glob("instances/*/*/*"))
+        for folder in (*days, self._root / "quarantine"):
+            with named_failures():
+                names = sorted(path.name for path in folder.glob("*.dcm"))
+            for stored in filter(None, map(StoredName.parse, names)):
+                yield stored, folder / stored.name
 
     def return_to_incoming(self, stored: StoredName, path: Path) -> None:
         """Give a settled file its incoming name again, so that its row is rebuilt."""
-        with named_failures(), suppress(FileExistsError):
-            os.link(path, self.incoming_path(stored))
+        self.sync([self._link(path, self.incoming_path(stored))])
 
     def remove_unfinished(self) -> int:
         """Remove what a crash left half written, which was never acknowledged."""
         return remove_unfinished(self._root / "incoming", "*")
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy durably, for the case that the first name is removed."""
+    with source.open("rb") as file:
+        write_durably(target, iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+
 def sha256_from(file: BinaryIO) -> str:
     """Hash a file from its current position to its end."""
     digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
+    while chunk := file.read(_CHUNK_BYTES):
         digest.update(chunk)
     return digest.hexdigest()

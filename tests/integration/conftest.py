@@ -13,17 +13,42 @@ from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
 from medr1_pacs.db.vault import VaultBase
+from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.planned import Decoding, WindowRequest
 from medr1_pacs.records.words import Coverage, GenerationState, PromptKind, RenderingState
+from medr1_pacs.steps import reconciling
 from medr1_pacs.steps.indexing import Indexer, IndexReport
+from medr1_pacs.steps.reconciling import ReconcileReport
 from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
+
+
+@pytest.fixture(scope="session")
+def headers() -> Iterator[HeaderReader]:
+    """The guarded child that parses headers."""
+    with HeaderReader() as reader:
+        yield reader
 
 
 @pytest.fixture
-def indexer(store: InstanceStore, database: Database, vault: Database) -> Indexer:
+def indexer(
+    store: InstanceStore, database: Database, vault: Database, headers: HeaderReader
+) -> Indexer:
     """The indexer of a site with one project."""
-    return Indexer(store, database, vault, SITE_KEY, ProjectRules())
+    return Indexer(store, database, vault, SITE_KEY, ProjectRules(), headers)
+
+
+@pytest.fixture
+def reconcile(
+    store: InstanceStore,
+    pictures: PictureStore,
+    database: Database,
+    vault: Database,
+    headers: HeaderReader,
+) -> Callable[[], ReconcileReport]:
+    """Compare files and rows both ways."""
+    return lambda: reconciling.reconcile(store, pictures, database, vault, SITE_KEY, headers)
 
 
 @pytest.fixture
@@ -59,7 +84,7 @@ def add_work(database: Database) -> Callable[..., list[int]]:
                     recipe="r" * 64,
                     window_request=WindowRequest().to_json(),
                     state=state,
-                    png_sha256="f" * 64,
+                    png_sha256="f" * 64 if table is Generation else None,
                     due_at=NOON,
                     created_at=NOON,
                     **(fields if table is Rendering else {}),
@@ -111,6 +136,8 @@ def _add_generations(
         generation = Generation(
             prompt_id=prompt.id,
             state=GenerationState.WAITING,
+            waits_for="demo",
+            is_ready=True,
             due_at=NOON,
             created_at=NOON,
             **fields,

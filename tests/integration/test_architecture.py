@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from factories import SITE_KEY, make_instance
+from factories import make_instance
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import load_registry
@@ -21,12 +21,10 @@ from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.listener.associations import AssociationLog
 from medr1_pacs.listener.server import Listener
 from medr1_pacs.peers import send_instances
-from medr1_pacs.projects import ProjectRules
 from medr1_pacs.questions.bank import load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps.answering import answer_batch
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.rendering import render_planned
 from medr1_pacs.steps.settling import settle_studies
@@ -84,7 +82,7 @@ def names_of_a_walk():
 
 
 @pytest.fixture
-def calls(store, pictures, database, vault, tmp_path) -> list[str]:
+def calls(store, pictures, database, indexer, tmp_path) -> list[str]:
     """Send one instance, ask one question about it, and return the calls that this made."""
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "site.yaml").write_text(QUESTION)
@@ -99,7 +97,7 @@ def calls(store, pictures, database, vault, tmp_path) -> list[str]:
             [make_instance()], "127.0.0.1", listener.port, called_ae_title="MEDR1"
         )
         assert status == 0x0000
-        assert Indexer(store, database, vault, SITE_KEY, ProjectRules()).index().new == 1
+        assert indexer.index().new == 1
         assert complete_studies(database, quiet_s=0) == 1
         questionnaire = Questionnaire(
             bank, load_synonyms(), registry.resolve, is_demo=True, think=True

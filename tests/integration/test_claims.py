@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from medr1_pacs.db.generations import (
     claim_generations,
     record_answer,
     record_generated,
+    set_ready,
 )
 from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
 from medr1_pacs.db.tables import Answer, AuditEvent, Generation, Rendering
@@ -20,7 +22,7 @@ from medr1_pacs.records.words import GenerationState, ParseStatus, RenderingStat
 from medr1_pacs.records.work import Claim, RenderedPicture
 
 QUEUE = {Rendering: RENDERINGS, Generation: GENERATIONS}
-PICTURE = RenderedPicture("a" * 64, 40.0, 400.0, "preset", 0.1)
+PICTURE = RenderedPicture("r" * 64, "a" * 64, "b" * 64, 40.0, 400.0, "preset", 0.1)
 
 
 @pytest.fixture(params=[Rendering, Generation], ids=["rendering", "generation"])
@@ -172,7 +174,7 @@ def test_the_claim_of_an_owner_known_to_be_dead_ends_at_once(database, claim, ta
     claim(table, limit=1, owner="alive")
 
     with database.write() as session:
-        assert QUEUE[table].expire(session, dead_owners=["dead"]) == 1
+        assert QUEUE[table].release(session, ["dead"]) == 1
 
 
 def test_rows_that_were_lost_together_are_suspect_and_next_claimed_alone(
@@ -301,16 +303,16 @@ def test_the_first_picture_stays(database, add_work, rows):
         assert record_picture(session, claim, rendering_id, PICTURE)
 
     with database.write() as session:
-        again = RenderedPicture("b" * 64, None, None, None, 0.2)
+        again = replace(PICTURE, png_sha256="c" * 64)
         assert not record_picture(session, claim, rendering_id, again)
 
     assert rows(Rendering)[0].png_sha256 == "a" * 64
 
 
 def test_a_generation_under_a_stale_token_is_refused(database, add_work, expire, rows):
-    (generation_id,) = add_work(Generation, 1)
+    add_work(Generation, 1)
     with database.write() as session:
-        stale, _ = claim_generations(session, "demo", owner="slow", limit=1)
+        stale, (item,) = claim_generations(session, "demo", owner="slow", limit=1)
     expire(Generation)
     with database.write() as session:
         session.execute(update(Generation).values(due_at=database_now(session)))
@@ -319,9 +321,9 @@ def test_a_generation_under_a_stale_token_is_refused(database, add_work, expire,
     with database.write() as session:
         identity = make_engine_identity()
         late, right = (make_output(raw_output=text) for text in ("late", "right"))
-        assert not record_generated(session, stale, generation_id, late, identity)
-        assert record_generated(session, live, generation_id, right, identity)
-        assert not record_generated(session, live, generation_id, late, identity)
+        assert not record_generated(session, stale, item, late, identity)
+        assert record_generated(session, live, item, right, identity)
+        assert not record_generated(session, live, item, late, identity)
 
     assert rows(Generation)[0].raw_output == "right"
 
@@ -344,11 +346,7 @@ def test_the_first_parse_of_a_generation_stays(database, add_work, rows):
 def test_generations_are_claimed_for_one_checkpoint_and_with_a_picture_only(database, add_work):
     add_work(Generation, 2)
     with database.write() as session:
-        session.execute(
-            update(Rendering)
-            .where(Rendering.frame_number == 1)
-            .values(state=RenderingState.PLANNED)
-        )
+        set_ready(session, 1, False)
 
     with database.write() as session:
         assert claim_generations(session, "ct", owner="w", limit=9) is None

@@ -91,6 +91,7 @@ import sys
 from pathlib import Path
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.logs import configure_logs
+from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.storage.instances import InstanceStore
@@ -99,7 +100,8 @@ configure_logs(verbose=True)
 root, research, vault = sys.argv[1:]
 store = InstanceStore(Path(root))
 databases = [Database(url) for url in (research, vault)]
-report = Indexer(store, *databases, site_key=b"k", rules=ProjectRules()).index()
+with HeaderReader() as headers:
+    report = Indexer(store, *databases, b"k", ProjectRules(), headers).index()
 print(report.total)
 """
 

@@ -23,6 +23,7 @@ from medr1_pacs.steps import planning
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.receiving import ingest_file
+from medr1_pacs.steps.settling import settle_studies
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +147,20 @@ def test_planning_again_changes_nothing(plan, rows, database, questionnaire):
     before = len(rows(Prompt))
 
     assert not plan_study(database, questionnaire)
-    with database.write() as session:
-        session.execute(update(Study).values(state=StudyState.COMPLETE))
-    assert plan_study(database, questionnaire)
 
     assert len(rows(Prompt)) == before
     assert len(rows(StudyVersion)) == 1
+
+
+def test_a_study_left_complete_with_its_plan_blocks_no_other(plan, rows, database):
+    plan(make_study(Modality.XRAY, 1))
+    with database.write() as session:
+        session.execute(update(Study).values(state=StudyState.COMPLETE))
+
+    plan(make_study(Modality.CT, 2))
+    settle_studies(database, ["demo"])
+
+    assert [row.state for row in rows(Study)] == [StudyState.ASKED] * 2
 
 
 def test_the_next_version_asks_only_what_is_new(plan, rows, questionnaire, bank):

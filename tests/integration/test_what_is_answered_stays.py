@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from factories import SITE_KEY, make_instance, put_instance
+from factories import make_instance, put_instance
 from sqlalchemy import MetaData, text
 
 from medr1_pacs import asking
@@ -33,7 +33,6 @@ from medr1_pacs.db.tables import (
     Selection,
     Study,
 )
-from medr1_pacs.projects import ProjectRules
 from medr1_pacs.questions import windows
 from medr1_pacs.questions.bank import load_bank
 from medr1_pacs.records.planned import VoiWindow
@@ -42,7 +41,6 @@ from medr1_pacs.rendering import frame
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.completing import complete_studies
-from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.planning import plan_study
 
 STORED = json.loads((Path(__file__).parents[1] / "data/answered_at_r0001_v0001.json").read_text())
@@ -78,7 +76,7 @@ _numbers = itertools.count(1)
 
 def bring_to(database: Database, branch: Branch, revision: str) -> None:
     """Run migrations up to a revision, as the program of that time did."""
-    with database.connection() as connection:
+    with database.migration() as connection:
         if branch is Branch.VAULT and not database.is_sqlite:
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS vault"))
         config = schema._config(branch)
@@ -131,14 +129,14 @@ def site(request, tmp_path):
 
 
 @pytest.fixture
-def send_late_slice(store, database, vault, tmp_path):
+def send_late_slice(store, indexer, database, tmp_path):
     """Let a third slice of the study arrive, and plan the study's second version."""
 
     def send_late_slice(bank=BANK, *, think=True, checkpoint="ct"):
         (tmp_path / "bank").mkdir()
         (tmp_path / "bank" / "site.yaml").write_text(bank)
         put_instance(store, make_instance(ImagePositionPatient=[0, 0, 15]))
-        assert Indexer(store, database, vault, SITE_KEY, ProjectRules()).index().new == 1
+        assert indexer.index().new == 1
         assert complete_studies(database, quiet_s=0) == 1
         questionnaire = Questionnaire(
             load_bank(tmp_path / "bank"),

@@ -21,7 +21,7 @@ from medr1_pacs.db.tables.asked import (
     Selection,
 )
 from medr1_pacs.db.tables.base import Base
-from medr1_pacs.db.tables.operation import AuditEvent, Worker
+from medr1_pacs.db.tables.operation import AuditEvent, Lease, Worker
 from medr1_pacs.db.tables.people import Project
 from medr1_pacs.db.tables.reading import ReferenceStandard
 from medr1_pacs.db.tables.received import (
@@ -31,6 +31,7 @@ from medr1_pacs.db.tables.received import (
     ProjectStudy,
     QuarantinedInstance,
     Series,
+    SetAside,
     Study,
     StudyVersion,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Generation",
     "Instance",
+    "Lease",
     "Patient",
     "Project",
     "ProjectStudy",
@@ -53,6 +55,7 @@ __all__ = [
     "Rendering",
     "Selection",
     "Series",
+    "SetAside",
     "Study",
     "StudyVersion",
     "Worker",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from medr1_pacs.db.tables.base import Base, Claimable, Sha256
@@ -75,7 +75,16 @@ class Rendering(Claimable, Base):
 
     __tablename__ = "rendering"
     __table_args__ = (
-        UniqueConstraint("instance_id", "frame_number", "recipe"),
+        UniqueConstraint("instance_id", "frame_number", "recipe", "pixels_sha256"),
+        Index(
+            "uq_rendering_undrawn",
+            "instance_id",
+            "frame_number",
+            "recipe",
+            unique=True,
+            postgresql_where=text("pixels_sha256 IS NULL"),
+            sqlite_where=text("pixels_sha256 IS NULL"),
+        ),
         Index(None, "state", "due_at"),
     )
 
@@ -87,7 +96,10 @@ class Rendering(Claimable, Base):
     window_center: Mapped[float | None]
     window_width: Mapped[float | None]
     window_source: Mapped[str | None] = mapped_column(String(64))
-    png_sha256: Mapped[str | None] = mapped_column(Sha256)
+    png_sha256: Mapped[str | None] = mapped_column(Sha256, index=True)
+    """Of the file that holds the picture now; another may come with equal pixels."""
+    pixels_sha256: Mapped[str | None] = mapped_column(Sha256)
+    """Of mode, size and pixels, written once; None until drawn, and in rows of the first schema."""
     seconds: Mapped[float | None]
     created_at: Mapped[datetime]
     rendered_at: Mapped[datetime | None]
@@ -136,11 +148,20 @@ class Generation(Claimable, Base):
     """One run of a prompt: the work row, then the evidence. Stored before it is parsed."""
 
     __tablename__ = "generation"
-    __table_args__ = (UniqueConstraint("prompt_id", "run"), Index(None, "state", "due_at"))
+    __table_args__ = (
+        UniqueConstraint("prompt_id", "run"),
+        Index(None, "state", "waits_for", "is_ready", "due_at"),
+    )
 
     prompt_id: Mapped[int] = mapped_column(ForeignKey("prompt.id"))
     run: Mapped[int] = mapped_column(default=1)
     state: Mapped[GenerationState]
+    waits_for: Mapped[str] = mapped_column(String(32))
+    """The prompt's checkpoint, here so that claimants look at one index."""
+    is_ready: Mapped[bool] = mapped_column(default=False)
+    """Whether the prompt's picture is drawn."""
+    png_sha256: Mapped[str | None] = mapped_column(Sha256, index=True)
+    """Of the file that the model was shown."""
     checkpoint_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoint.id"))
     engine: Mapped[str | None] = mapped_column(String(32))
     versions: Mapped[dict[str, Any] | None]

@@ -12,6 +12,7 @@ from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_col
 from medr1_pacs.records.words import (
     Coverage,
     GenerationState,
+    InstanceHold,
     ParseStatus,
     PromptKind,
     QuarantineReason,
@@ -48,6 +49,7 @@ class Base(DeclarativeBase):
         Coverage: enum_column_type(Coverage),
         QuarantineReason: enum_column_type(QuarantineReason),
         TruthSource: enum_column_type(TruthSource),
+        InstanceHold: enum_column_type(InstanceHold),
     }
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, sort_order=-1)
@@ -63,5 +65,7 @@ class Claimable:
     is_suspect: Mapped[bool] = mapped_column(default=False)
     """Its last claim expired: it may have killed its worker, so it is next claimed alone."""
     attempts: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
+    """How often it was claimed alone while its worker was killed from outside."""
     due_at: Mapped[datetime]
     error: Mapped[str | None] = mapped_column(AnyText)

@@ -23,6 +23,19 @@ class Worker(Base):
     heartbeat_at: Mapped[datetime]
     last_claim_at: Mapped[datetime | None]
     tokens_per_second: Mapped[float | None]
+    trouble: Mapped[str | None] = mapped_column(Text)
+    """What it cannot do at the moment, as load a checkpoint."""
+
+
+class Lease(Base):
+    """Who alone may do something, and until when."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(32), unique=True)
+    holder: Mapped[str] = mapped_column(String(128))
+    token: Mapped[str] = mapped_column(String(32))
+    held_until: Mapped[datetime]
 
 
 class AuditEvent(Base):

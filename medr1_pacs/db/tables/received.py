@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from medr1_pacs.db.tables.base import Base, Sha256, Uid
-from medr1_pacs.records.words import QuarantineReason, StudyState
+from medr1_pacs.records.words import InstanceHold, QuarantineReason, StudyState
 
 
 class Association(Base):
@@ -79,6 +79,8 @@ class StudyVersion(Base):
     instances: Mapped[int]
     completed_at: Mapped[datetime]
     planned_at: Mapped[datetime | None]
+    missing: Mapped[str] = mapped_column(Text, default="")
+    """What was received for it and set aside when it became complete."""
 
 
 class Series(Base):
@@ -112,6 +114,13 @@ class Instance(Base):
         UniqueConstraint("sop_instance_uid", "sha256", "transfer_syntax_uid"),
         Index(None, "association_token", "received_at"),
         Index(None, "series_id", "superseded_at"),
+        Index(
+            "uq_instance_current",
+            "sop_instance_uid",
+            unique=True,
+            postgresql_where=text("superseded_at IS NULL"),
+            sqlite_where=text("superseded_at IS NULL"),
+        ),
     )
 
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
@@ -131,6 +140,9 @@ class Instance(Base):
     received_at: Mapped[datetime]
     indexed_at: Mapped[datetime]
     superseded_at: Mapped[datetime | None]
+    """None: the current one of its UID, of which there is at most one."""
+    hold: Mapped[InstanceHold | None]
+    """One that is held or refused is superseded from its arrival on."""
 
     series: Mapped[Series] = relationship()
 
@@ -151,3 +163,18 @@ class QuarantinedInstance(Base):
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime]
     quarantined_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    """When a usable instance of its UID came."""
+
+
+class SetAside(Base):
+    """A file of the backlog that cannot be recorded at the moment, and holds up itself alone."""
+
+    __tablename__ = "set_aside"
+
+    name: Mapped[str] = mapped_column(String(96), unique=True)
+    """Its stored name; of a file that we did not write, which may name a patient, its inode."""
+    reason: Mapped[str] = mapped_column(Text)
+    study_instance_uid: Mapped[str | None] = mapped_column(Uid)
+    """The study that it is known to belong to."""
+    set_aside_at: Mapped[datetime]

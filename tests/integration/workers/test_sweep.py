@@ -101,7 +101,7 @@ def test_prompts_that_wait_for_the_demo_are_withdrawn_once_weights_are_there(
         if len(ticks) == 2:
             stop.set()
 
-    make_sweep(registry).run(stop, watch)
+    make_sweep(registry).run(stop, watch, lambda: True)
 
     assert set(read(select(Prompt.checkpoint))) == {"xray"}
     assert read(select(Study.version)) == [2]

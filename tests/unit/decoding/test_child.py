@@ -40,7 +40,7 @@ def test_a_frame_that_needs_more_memory_than_the_limit_is_refused(write_instance
 
     limits = {"memory_bytes": 700 * 1024**2, "max_frame_bytes": 1024**3}
     with DecoderPool(**limits) as pool:
-        with pytest.raises(PixelDataUnusable, match="more memory than a decoder may have"):
+        with pytest.raises(PixelDataUnusable, match="more memory than it may have"):
             pool.decode(large, 0)
         path.write_bytes(content.replace(struct.pack("<H", 30_000), struct.pack("<H", 1)))
         assert pool.decode(path, 0).stored_values.shape == (1, 1)

@@ -9,8 +9,8 @@ from pydicom import dcmread
 from unit.decoding.helpers import GRAY8, GRAY16
 
 from medr1_pacs.decoding import DecoderPool
-from medr1_pacs.decoding import pool as pool_module
 from medr1_pacs.errors import PixelDataUnusable, StorageUnavailable, TransientError
+from medr1_pacs.guarded import parent as parent_module
 
 
 def test_a_child_starts_when_needed_is_kept_warm_and_goes_with_the_pool(own_pool, write_instance):
@@ -79,7 +79,7 @@ def test_an_interrupted_frame_is_never_taken_for_the_next_one(write_instance, mo
     with DecoderPool() as pool:
         pool.decode(path, 0)
         with monkeypatch.context() as patch:
-            patch.setattr(pool_module, "_read_reply", interrupt)
+            patch.setattr(parent_module, "_read_reply", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 pool.decode(path, 0)
         assert np.array_equal(pool.decode(path, 1).stored_values, 255 - GRAY8)

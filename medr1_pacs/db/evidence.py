@@ -1,0 +1,182 @@
+"""What prompts and answers stand on: one picture under several rows, and rows that change places.
+
+An answer keeps the rendering it was made from. What still waits can move to another rendering, and
+what would be asked a second time about an equal picture is not asked.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, delete, exists, select
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.tables import (
+    Generation,
+    Instance,
+    Prompt,
+    ReferenceStandard,
+    Rendering,
+    Selection,
+    Series,
+    Study,
+    StudyVersion,
+)
+from medr1_pacs.records.words import GenerationState
+
+_IDENTITY = ("kind", "question_id", "checkpoint", "prompt_sha256", "decoding_sha256")
+_HAS_RUN = (GenerationState.GENERATED, GenerationState.ANSWERED)
+
+
+def find_equal(
+    session: Session, rendering: Rendering, recipe: str, pixels_sha256: str
+) -> Rendering | None:
+    """Return another rendering of the same frame with this recipe and these pixels."""
+    return session.scalar(
+        select(Rendering).where(
+            Rendering.instance_id == rendering.instance_id,
+            Rendering.frame_number == rendering.frame_number,
+            Rendering.recipe == recipe,
+            Rendering.pixels_sha256 == pixels_sha256,
+            Rendering.id != rendering.id,
+        )
+    )
+
+
+def move_waiting_prompts(session: Session, from_id: int, to_id: int) -> int:
+    """Put the prompts of a rendering that have no run yet to another; returns how many."""
+    waiting = _prompts_that_wait(session, from_id)
+    for prompt in waiting:
+        if _same_prompt(session, to_id, prompt) is not None:
+            _withdraw(session, prompt)
+        else:
+            prompt.rendering_id = to_id
+            session.flush()
+        _select_instead(session, prompt.question_id, from_id, to_id)
+    return len(waiting)
+
+
+def keep_answers(session: Session, rendering: Rendering) -> int:
+    """Do not ask again what was answered about an equal picture of the same SOP instance.
+
+    An archive sends a scanner's instance once more with corrected demographics: other bytes, equal
+    pixels. Where question and truth are equal too, the answer that is there stays the current one.
+    Returns how many prompts were withdrawn.
+    """
+    kept = 0
+    for equal in _equal_pictures_of_earlier_instances(session, rendering):
+        for prompt in _prompts_that_wait(session, rendering.id):
+            answered = _same_prompt(session, equal.id, prompt)
+            if answered is None or not _has_run(session, answered):
+                continue
+            if _truth(session, rendering, prompt) != _truth(session, equal, prompt):
+                continue
+            _withdraw(session, prompt)
+            _select_instead(session, prompt.question_id, rendering.id, equal.id)
+            add_event(
+                session,
+                "prompt.kept",
+                "prompt",
+                answered.id,
+                reason="an instance that was sent again gives an equal picture",
+            )
+            kept += 1
+    return kept
+
+
+def _equal_pictures_of_earlier_instances(session: Session, rendering: Rendering) -> list[Rendering]:
+    if rendering.pixels_sha256 is None:
+        return []
+    found = session.scalars(
+        select(Rendering)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .where(
+            Instance.sop_instance_uid == rendering.instance.sop_instance_uid,
+            Instance.id < rendering.instance_id,
+            Instance.series_id.in_(_series_of_study(rendering)),
+            Rendering.frame_number == rendering.frame_number,
+            Rendering.pixels_sha256 == rendering.pixels_sha256,
+        )
+        .order_by(Rendering.id)
+    )
+    # One question may look through two windows that happen to give one picture.
+    preset = rendering.window_request["preset_name"]
+    return [row for row in found if row.window_request["preset_name"] == preset]
+
+
+def _series_of_study(rendering: Rendering) -> Select[int]:
+    return select(Series.id).where(Series.study_id == rendering.instance.series.study_id)
+
+
+def _prompts_that_wait(session: Session, rendering_id: int) -> list[Prompt]:
+    """Return the prompts of a rendering of which no run has begun to leave evidence."""
+    runs = select(Generation.id).where(Generation.prompt_id == Prompt.id)
+    return list(
+        session.scalars(
+            select(Prompt).where(
+                Prompt.rendering_id == rendering_id,
+                exists(runs),
+                ~exists(runs.where(Generation.state != GenerationState.WAITING)),
+            )
+        )
+    )
+
+
+def _same_prompt(session: Session, rendering_id: int, prompt: Prompt) -> Prompt | None:
+    same = [getattr(Prompt, name) == getattr(prompt, name) for name in _IDENTITY]
+    return session.scalar(select(Prompt).where(Prompt.rendering_id == rendering_id, *same))
+
+
+def _has_run(session: Session, prompt: Prompt) -> bool:
+    run = exists().where(Generation.prompt_id == prompt.id, Generation.state.in_(_HAS_RUN))
+    return bool(session.scalar(select(run)))
+
+
+def _truth(session: Session, rendering: Rendering, prompt: Prompt) -> str | None:
+    return session.scalar(
+        select(ReferenceStandard.truth)
+        .where(
+            ReferenceStandard.instance_id == rendering.instance_id,
+            ReferenceStandard.question_id == prompt.question_id,
+        )
+        .order_by(ReferenceStandard.version.desc(), ReferenceStandard.id.desc())
+        .limit(1)
+    )
+
+
+def _withdraw(session: Session, prompt: Prompt) -> None:
+    session.execute(delete(Generation).where(Generation.prompt_id == prompt.id))
+    session.execute(delete(Prompt).where(Prompt.id == prompt.id))
+
+
+def _select_instead(session: Session, question_id: int, from_id: int, to_id: int) -> None:
+    """Let the latest version of the study stand on another rendering under a question.
+
+    Where answers about the first remain, both stand: each is what was asked.
+    """
+    latest = session.scalars(
+        select(Selection)
+        .join(StudyVersion, Selection.study_version_id == StudyVersion.id)
+        .join(Study, StudyVersion.study_id == Study.id)
+        .where(
+            StudyVersion.version == Study.version,
+            Selection.question_id == question_id,
+            Selection.rendering_id == from_id,
+        )
+    ).all()
+    remains = exists().where(Prompt.rendering_id == from_id, Prompt.question_id == question_id)
+    is_needed = session.scalar(select(remains))
+    for row in latest:
+        values = {
+            "study_version_id": row.study_version_id,
+            "question_id": question_id,
+            "series_id": row.series_id,
+            "rendering_id": to_id,
+        }
+        has_one = session.scalar(select(Selection.id).filter_by(**values)) is not None
+        if not is_needed and has_one:
+            session.delete(row)
+        elif not is_needed:
+            row.rendering_id = to_id
+        elif not has_one:
+            session.add(Selection(**values, reason=row.reason, skipped=row.skipped))
+        session.flush()
