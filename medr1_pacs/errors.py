@@ -73,6 +73,18 @@ class DatabaseUnavailable(TransientError):
     """The database does not answer at the moment."""
 
 
+class DatabaseFull(TransientError):
+    """The database has no disk space or memory left for a write; make room."""
+
+
+class DeviceBroken(TransientError):
+    """The engine answers nothing any more, whatever it is asked: only a new process helps."""
+
+
+class SourceUnreadable(PermanentError):
+    """A file that somebody named cannot be read."""
+
+
 class Interrupted(TransientError):
     """Work was given up because its process was asked to stop; it is done again later."""
 

@@ -10,6 +10,7 @@ from factories import make_engine_identity, make_output
 
 from medr1_pacs.decoding import DecodedFrame
 from medr1_pacs.records.work import EngineIdentity, ModelOutput, ModelPrompt
+from medr1_pacs.steps.answering import PROBE
 
 
 class FakeEngine:
@@ -19,6 +20,8 @@ class FakeEngine:
     ----------
     answer
         Prompt -> raw output, or the exception to raise for the whole batch.
+    is_broken
+        Whether it fails over a blank picture too, as a GPU with a sticky error does.
     """
 
     def __init__(
@@ -27,13 +30,17 @@ class FakeEngine:
         *,
         identity: EngineIdentity | None = None,
         batch_size: int = 8,
+        is_broken: bool = False,
     ) -> None:
         self.identity = identity or make_engine_identity()
         self.batch_size = batch_size
         self.batches: list[list[ModelPrompt]] = []
         self._answer = answer
+        self._is_broken = is_broken
 
     def generate(self, prompts: Sequence[ModelPrompt]) -> list[ModelOutput]:
+        if list(prompts) == [PROBE] and not self._is_broken:
+            return [make_output()]
         self.batches.append(list(prompts))
         answers = [self._answer(prompt) for prompt in prompts]
         for answer in answers:

@@ -23,8 +23,8 @@ from medr1_pacs.cli.wiring import (
 from medr1_pacs.db.answers import get_answer, iterate_answers
 from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.renderings import get_rendering_of_answer
-from medr1_pacs.db.studies import retry_failed
-from medr1_pacs.errors import InstanceUnreadable, SettingInvalid
+from medr1_pacs.db.studies import list_failed, retry_failed
+from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.settings import load_settings
 from medr1_pacs.storage.instances import InstanceStore
@@ -51,10 +51,10 @@ def ingest(
         is_folder = path.is_dir()
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]:
             try:
-                _wait_for_room(store, settings.backlog_max)
+                _wait_for_room(store, settings.backlog_max // 2)
                 ingest_file(store, file, called_ae_title=settings.ae_title)
                 received += 1
-            except (InstanceUnreadable, OSError) as error:
+            except (InstanceUnreadable, SourceUnreadable) as error:
                 print_error(f"{file}: {error}")
                 # A folder may hold a DICOMDIR or a text; a file that was named must be DICOM.
                 failed += not is_folder
@@ -64,9 +64,10 @@ def ingest(
 
 
 def _wait_for_room(store: InstanceStore, backlog_max: int) -> None:
+    """Wait while the backlog holds half of what it may: the other half is for senders."""
     if store.backlog() < backlog_max:
         return
-    print_error("The backlog is full; waiting for the sweep. Is `medr1-pacs up` running?")
+    print_error("Half of the backlog is taken; waiting. Is `medr1-pacs up` running?")
     while store.backlog() >= backlog_max:
         time.sleep(1)
 
@@ -108,16 +109,29 @@ def answers(
 
 
 def retry(
-    study: Annotated[str, typer.Argument(help="Study Instance UID")],
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every study that failed")] = False,
+    where_reason: Annotated[
+        str, typer.Option(help="With --all: only those whose reason holds this text")
+    ] = "",
 ) -> None:
-    """Give the failed work of a study its attempts back."""
+    """Give the failed work of a study its attempts back, or of all."""
+    if every is (study is not None) or (where_reason and not every):
+        raise typer.BadParameter("name one study, or --all, which --where-reason narrows down")
     research = open_research(load_settings())
-    with research.write() as session:
-        is_retried = retry_failed(session, study, actor="operator")
-    if not is_retried:
+    if study is None:
+        with research.read() as session:
+            failed = list_failed(session, reason=where_reason)
+    else:
+        failed = [study]
+    retried = 0
+    for uid in failed:
+        with research.write() as session:
+            retried += retry_failed(session, uid, actor="operator")
+    if study is not None and not retried:
         print_error(f"{study} has not failed; `medr1-pacs studies` says where it is")
         raise typer.Exit(1)
-    print(f"{study} is tried again")
+    print(f"{study} is tried again" if study else f"{retried} studies are tried again")
 
 
 def replay(

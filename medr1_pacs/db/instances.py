@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.records.listed import HeldInstance, QuarantineListing
 from medr1_pacs.records.received import IndexedInstance, RejectedInstance
 from medr1_pacs.records.words import InstanceHold, StudyState
 
@@ -230,6 +231,70 @@ def hashes_of_rows(session: Session, stored_names: Collection[str]) -> dict[str,
             select(table.stored_name, table.sha256).where(table.stored_name.in_(stored_names))
         )
     }
+
+
+@dataclass(slots=True)
+class InstanceStanding:
+    """What is recorded under one SOP Instance UID."""
+
+    is_current: bool = False
+    hold: InstanceHold | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    """Stored name -> sha256 of its data set; none for what is in quarantine alone."""
+
+
+def list_standings(session: Session) -> dict[str, InstanceStanding]:
+    """Return SOP Instance UID -> what is recorded under it."""
+    standings: dict[str, InstanceStanding] = {}
+    for uid in session.scalars(select(QuarantinedInstance.sop_instance_uid)):
+        standings.setdefault(uid, InstanceStanding())
+    rows = session.execute(
+        select(
+            Instance.sop_instance_uid,
+            Instance.stored_name,
+            Instance.sha256,
+            Instance.superseded_at,
+            Instance.hold,
+        ).order_by(Instance.id)
+    )
+    for row in rows:
+        standing = standings.setdefault(row.sop_instance_uid, InstanceStanding())
+        standing.files[row.stored_name] = row.sha256
+        standing.is_current |= row.superseded_at is None
+        standing.hold = row.hold or standing.hold
+    return standings
+
+
+def list_held(session: Session) -> list[HeldInstance]:
+    """Return the instances that wait for a person, the first first."""
+    rows = session.execute(
+        select(Instance, Study.study_instance_uid)
+        .join(Series, Instance.series_id == Series.id)
+        .join(Study, Series.study_id == Study.id)
+        .where(Instance.hold == InstanceHold.HELD)
+        .order_by(Instance.id)
+    )
+    return [
+        HeldInstance(
+            sop_instance_uid=row.Instance.sop_instance_uid,
+            study_instance_uid=row.study_instance_uid,
+            calling_ae_title=row.Instance.calling_ae_title,
+            called_ae_title=row.Instance.called_ae_title,
+            received_at=row.Instance.received_at,
+        )
+        for row in rows
+    ]
+
+
+def list_quarantined(session: Session) -> list[QuarantineListing]:
+    """Return what is in quarantine and was not sent again in a usable form, the first first."""
+    rows = session.scalars(
+        select(QuarantinedInstance)
+        .where(QuarantinedInstance.resolved_at.is_(None))
+        .order_by(QuarantinedInstance.id)
+    )
+    names = [column.name for column in fields(QuarantineListing)]
+    return [QuarantineListing(**{name: getattr(row, name) for name in names}) for row in rows]
 
 
 def iterate_stored_names(session: Session) -> Iterator[str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-)
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
-from medr1_pacs.errors import DatabaseUnavailable, RowExists, SchemaMismatch, ValueRefused
+from medr1_pacs.errors import (
+    DatabaseFull,
+    DatabaseUnavailable,
+    Medr1Error,
+    RowExists,
+    SchemaMismatch,
+    ValueRefused,
+)
 
 _READ_ONLY = "medr1_read_only"
 _BUSY_TIMEOUT_MS = 30_000
@@ -28,14 +30,14 @@ _POSTGRESQL_PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-_UNIQUE_VIOLATION = "23505"  # PostgreSQL; SQLite has one writer at a time
 
 
 class Database:
     """Transactions over one URL.
 
     `write` takes SQLite's write lock at once (`BEGIN IMMEDIATE`): a deferred transaction that
-    turns into a write fails without waiting. `read` sees one snapshot and never blocks a writer.
+    turns into a write fails without waiting. `read` never blocks a writer; it sees one snapshot,
+    on PostgreSQL one a statement: what is decided upon it is looked at again under a lock.
     """
 
     def __init__(self, url: str) -> None:
@@ -133,17 +135,71 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def _named_failures() -> Iterator[None]:
+    """Give a driver's errors our names, by what the caller does next.
+
+    What is neither away nor at fault for a value is a defect of ours, and propagates as it is.
+    """
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"the database does not answer: {error.orig}") from error
-    except DataError as error:
-        raise ValueRefused(f"the database refuses a value: {type(error.orig).__name__}") from error
-    except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
-            raise RowExists("another process wrote the same row") from error
-        raise
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable("the connection to the database was lost") from error
-        raise
+        named = _name(error)
+        if named is None:
+            raise
+        raise named from error
+
+
+def _name(error: DBAPIError) -> Medr1Error | None:
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _SQLITE_PRIMARY_CODE
+        named = _SQLITE_ERRORS.get(code)
+        if named is None and str(error.orig).startswith(_SQLITE_SCHEMA):
+            named = SchemaMismatch
+    else:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        named = _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])
+        # A connection that cannot be made, or broke, has no state; what our own driver refuses to
+        # send (too many parameters) has none either, and is no outage.
+        if not state and (error.statement is None or error.connection_invalidated):
+            named = DatabaseUnavailable
+    if named is None and isinstance(error, DataError):
+        named = ValueRefused
+    if named is None:
+        return None
+    # The values of a statement may name a patient: only what is about the server is quoted.
+    quoted = str(error.orig) if named is DatabaseUnavailable else type(error.orig).__name__
+    return named(f"{_SENTENCES[named]}: {quoted}")
+
+
+_SENTENCES: dict[type[Medr1Error], str] = {
+    DatabaseUnavailable: "the database does not answer",
+    DatabaseFull: "the database has no room",
+    RowExists: "another process wrote the same row",
+    ValueRefused: "the database refuses a value",
+    SchemaMismatch: "a table or a column is missing; run `medr1-pacs db upgrade`",
+}
+_SQLSTATES: dict[str, type[Medr1Error]] = {
+    "08": DatabaseUnavailable,  # the connection
+    "57": DatabaseUnavailable,  # operator intervention: stopped, started, cancelled
+    "53300": DatabaseUnavailable,  # too many connections
+    "53400": DatabaseUnavailable,
+    "25006": DatabaseUnavailable,  # read only: a standby, until it is promoted
+    "55P03": DatabaseUnavailable,  # a lock that was not given in time
+    "53100": DatabaseFull,
+    "53200": DatabaseFull,
+    "23505": RowExists,
+    "40": RowExists,  # a deadlock, or a transaction that has to be done again
+    "42P01": SchemaMismatch,
+    "42703": SchemaMismatch,
+    "3F000": SchemaMismatch,
+}  # PostgreSQL, appendix A; a class by its two characters
+_SQLITE_PRIMARY_CODE = 0xFF
+_SQLITE_ERRORS: dict[int, type[Medr1Error]] = {
+    sqlite3.SQLITE_BUSY: DatabaseUnavailable,
+    sqlite3.SQLITE_LOCKED: DatabaseUnavailable,
+    sqlite3.SQLITE_READONLY: DatabaseUnavailable,
+    sqlite3.SQLITE_IOERR: DatabaseUnavailable,
+    sqlite3.SQLITE_CANTOPEN: DatabaseUnavailable,
+    sqlite3.SQLITE_PROTOCOL: DatabaseUnavailable,
+    sqlite3.SQLITE_FULL: DatabaseFull,
+}
+_SQLITE_SCHEMA = ("no such table", "no such column", "table ")

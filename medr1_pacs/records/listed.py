@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from medr1_pacs.records.words import JsonObject, StudyState
+from medr1_pacs.records.words import JsonObject, QuarantineReason, StudyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,29 @@ class StudyListing:
     def to_json(self) -> JsonObject:
         """Return plain JSON values in the order of the fields; the time as ISO 8601."""
         return asdict(self) | {"last_received_at": self.last_received_at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldInstance:
+    """An instance that waits for a person, who accepts or refuses it."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    calling_ae_title: str
+    called_ae_title: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineListing:
+    """Received bytes that cannot be used, and why."""
+
+    stored_name: str
+    reason: QuarantineReason
+    detail: str
+    calling_ae_title: str
+    called_ae_title: str
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from medr1_pacs.answers import parse_generation
 from medr1_pacs.db.generations import (
     GENERATIONS,
@@ -16,12 +18,21 @@ from medr1_pacs.db.generations import (
 )
 from medr1_pacs.db.renderings import draw_again
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import PictureLost, TransientError
+from medr1_pacs.errors import DeviceBroken, PictureLost, TransientError
+from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.work import Claim, EngineIdentity, ModelOutput, ModelPrompt, PromptWork
+from medr1_pacs.rendering import MODEL_PICTURE_PX, encode_png
 from medr1_pacs.steps.claiming import HeldClaim, retry_while_away
 from medr1_pacs.storage.pictures import PictureStore
 
 logger = logging.getLogger(__name__)
+
+PROBE = ModelPrompt(
+    text="Is this picture blank? A)Yes, B)No",
+    png=encode_png(np.zeros((MODEL_PICTURE_PX, MODEL_PICTURE_PX, 3), np.uint8)),
+    decoding=Decoding(think=False, max_new_tokens=1),
+)
+"""What an engine is asked after a failure, to tell a bad row from a bad device."""
 
 
 class Engine(Protocol):
@@ -57,7 +68,7 @@ def answer_batch(
     Raises
     ------
     TransientError
-        Something is away; the rows were given back and wait.
+        Something is away; the rows were given back and wait. `DeviceBroken`: for a new process.
     """
     checkpoint = engine.identity.checkpoint
     with database.write() as session:
@@ -73,8 +84,14 @@ def answer_batch(
             # The rows wait for what is away, and so does the caller.
             held.give_back(error)
             raise
-        except Exception as error:  # whatever an engine raises: the row is at fault, or alone next
+        except Exception as error:
             logger.exception("a batch failed", extra={"action": "answer", "batch": len(work)})
+            if not _can_answer_anything(engine):
+                # A CUDA error stays with its process: every other row would fail as well.
+                broken = DeviceBroken(f"the engine answers nothing any more: {error}")
+                held.give_back(broken)
+                raise broken from error
+            # The row is at fault, or each is asked alone next.
             held.note_failure(error)
             return []
         recorded = retry_while_away(
@@ -82,6 +99,18 @@ def answer_batch(
         )
         retry_while_away(lambda: parse_generations(database))
     return recorded
+
+
+def _can_answer_anything(engine: Engine) -> bool:
+    """Ask for one token about a blank picture, to tell a bad row from a bad device."""
+    try:
+        engine.generate([PROBE])
+    except TransientError:
+        return True  # asked to stop, or away: that says nothing
+    except Exception:  # whatever an engine raises
+        logger.exception("the engine fails over a blank picture too", extra={"action": "answer"})
+        return False
+    return True
 
 
 def _read_pictures(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medr1_pacs.errors import InstanceUnreadable
+from medr1_pacs.errors import InstanceUnreadable, SourceUnreadable
 from medr1_pacs.part10 import (
     FileMeta,
     encode_file_meta,
@@ -52,8 +53,12 @@ def ingest_file(store: InstanceStore, path: Path, *, called_ae_title: str) -> St
     ------
     InstanceUnreadable
         The file is no DICOM instance, or its transfer syntax is one we do not keep.
+    SourceUnreadable
+        The file cannot be read.
+    StorageFull, StorageUnavailable
+        As `InstanceStore.put` says; nothing was kept.
     """
-    with path.open("rb") as file:
+    with _named_source_failures(), path.open("rb") as file:
         meta, _ = read_file_meta(file)
         if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             raise InstanceUnreadable(
@@ -69,5 +74,15 @@ def ingest_file(store: InstanceStore, path: Path, *, called_ae_title: str) -> St
 
 def _parts(head: bytes, file: BinaryIO) -> Iterator[bytes]:
     yield head
-    while chunk := file.read(_CHUNK_BYTES):
-        yield chunk
+    # Named here: the writer that consumes this would take it for a failure of its own disk.
+    with _named_source_failures():
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+@contextmanager
+def _named_source_failures() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SourceUnreadable(f"it cannot be read: {error.strerror}") from error

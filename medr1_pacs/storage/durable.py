@@ -17,11 +17,17 @@ _UNFINISHED_MAX_S = 3600.0
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_durably(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file; when this returns, its bytes and its name survive a crash."""
+def write_durably(
+    path: Path, parts: Iterable[bytes | memoryview], *, unfinished_in: Path | None = None
+) -> None:
+    """Write a file; when this returns, its bytes and its name survive a crash.
+
+    `unfinished_in`: a folder of the same file system for what is not finished; else its own.
+    """
     # PS3.4 B.2.3 wants a success only for what is stored; POSIX calls a name durable once the
     # folder that holds it is synced, so: bytes, sync, rename, sync of the folder.
-    unfinished = path.with_suffix(f".{secrets.token_hex(4)}{_UNFINISHED}")
+    folder = unfinished_in or path.parent
+    unfinished = folder / f"{path.stem}.{secrets.token_hex(4)}{_UNFINISHED}"
     try:
         with unfinished.open("xb") as file:
             for part in parts:

@@ -10,7 +10,7 @@ from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.studies import find_settled, record_settled, retry_failed
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering, Study
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.errors import Interrupted, PixelDataUnusable, TransientError
+from medr1_pacs.errors import DeviceBroken, Interrupted, PixelDataUnusable, TransientError
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.words import (
     GenerationState,
@@ -262,6 +262,22 @@ def test_work_that_was_interrupted_is_free_for_the_next_worker_at_once(ask, rend
 
     assert {row.attempts for row in rows(Generation)} == {0}
     assert answer(FakeEngine()) is not None
+
+
+def test_a_device_that_answers_nothing_any_more_fails_nothing(ask, render, answer, rows):
+    ask()
+    render()
+    broken = FakeEngine(
+        lambda prompt: RuntimeError("CUDA error: an illegal memory access"),
+        batch_size=1,
+        is_broken=True,
+    )
+
+    for _ in range(5):
+        with pytest.raises(DeviceBroken):
+            answer(broken)
+
+    assert {(row.state, row.attempts) for row in rows(Generation)} == {(GenerationState.WAITING, 0)}
 
 
 def test_a_picture_that_was_changed_on_disk_is_drawn_again_before_it_is_asked_about(

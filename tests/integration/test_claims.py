@@ -189,6 +189,32 @@ def test_rows_that_were_lost_together_are_suspect_and_next_claimed_alone(
     assert [claim(table).row_ids for _ in ids] == [(row_id,) for row_id in ids]
 
 
+def test_a_row_that_a_kill_from_outside_lost_alone_rests_after_ten_of_them(
+    database, claim, table, add_work, rows
+):
+    add_work(table, 1)
+
+    for loss in range(1, 11):
+        claim(table, owner="killed")
+        with database.write() as session:
+            assert QUEUE[table].release(session, ["killed"], were_killed=True) == 1
+        assert (rows(table)[0].attempts, rows(table)[0].losses) == (0, loss)
+
+    assert rows(table)[0].state == "failed"
+
+
+def test_rows_that_a_kill_from_outside_lost_together_count_nothing(
+    database, claim, table, add_work, rows
+):
+    add_work(table, 2)
+    claim(table, owner="killed")
+
+    with database.write() as session:
+        QUEUE[table].release(session, ["killed"], were_killed=True)
+
+    assert [(row.attempts, row.losses) for row in rows(table)] == [(0, 0)] * 2
+
+
 def test_healthy_rows_are_claimed_together_around_a_suspect_one(database, claim, table, add_work):
     ids = add_work(table, 4)
     with database.write() as session:

@@ -1,0 +1,72 @@
+"""Say of each SOP instance where it is: what was acknowledged must be somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+
+from medr1_pacs.db.instances import InstanceStanding, list_standings
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import InstanceDamaged, InstanceUnreadable
+from medr1_pacs.part10 import read_file_meta
+from medr1_pacs.records.words import InstanceHold
+from medr1_pacs.storage.instances import InstanceStore, StoredName
+
+
+class Whereabouts(StrEnum):
+    """Where an instance is; of several files under one UID, the first that applies."""
+
+    CURRENT = "current"  #: recorded, and its file is what was received
+    HELD = "held"  #: recorded, and waits for a person
+    REFUSED = "refused"  #: recorded, and a person decided against it
+    DAMAGED = "damaged"  #: recorded, and its file is missing or changed
+    WAITING = "waiting"  #: in the backlog, or set aside there
+    QUARANTINED = "quarantined"  #: kept, and not usable
+    UNKNOWN = "unknown"  #: nowhere
+
+
+LOST = (Whereabouts.DAMAGED, Whereabouts.UNKNOWN)
+"""What must not be of anything that was acknowledged."""
+
+
+def account_for(
+    store: InstanceStore, database: Database, sop_instance_uids: Collection[str] | None = None
+) -> dict[str, Whereabouts]:
+    """Return SOP Instance UID -> where it is; without UIDs, of everything that is known.
+
+    Reads every file of the instances that are asked about.
+    """
+    wanted = None if sop_instance_uids is None else set(sop_instance_uids)
+    # The backlog first: what leaves it meanwhile is found among the rows.
+    found = dict.fromkeys(_waiting(store), Whereabouts.WAITING)
+    with database.read() as session:
+        standings = list_standings(session)
+    for uid, standing in standings.items():
+        if wanted is None or uid in wanted:
+            found[uid] = _place(store, standing)
+    if sop_instance_uids is None:
+        return found
+    return {uid: found.get(uid, Whereabouts.UNKNOWN) for uid in sop_instance_uids}
+
+
+def _place(store: InstanceStore, standing: InstanceStanding) -> Whereabouts:
+    for name, sha256 in standing.files.items():
+        try:
+            store.verify(StoredName(name), sha256)
+        except InstanceDamaged:
+            return Whereabouts.DAMAGED
+    if standing.is_current:
+        return Whereabouts.CURRENT
+    if standing.hold is not None:
+        is_held = standing.hold is InstanceHold.HELD
+        return Whereabouts.HELD if is_held else Whereabouts.REFUSED
+    return Whereabouts.QUARANTINED
+
+
+def _waiting(store: InstanceStore) -> Iterable[str]:
+    for stored in store.incoming(1 << 62):
+        try:
+            with store.incoming_path(stored).open("rb") as file:
+                yield read_file_meta(file)[0].sop_instance_uid
+        except (OSError, InstanceUnreadable):  # indexed meanwhile, or for the indexer to name
+            continue
