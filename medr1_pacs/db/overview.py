@@ -5,8 +5,19 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.tables import Answer, Generation, Instance, Prompt, Rendering, Series, Study
-from medr1_pacs.records.listed import StudyListing
+from medr1_pacs.db.instances import list_held, list_quarantined
+from medr1_pacs.db.set_aside import list_set_aside
+from medr1_pacs.db.tables import (
+    Answer,
+    Generation,
+    Instance,
+    Prompt,
+    Rendering,
+    Series,
+    Study,
+    StudyVersion,
+)
+from medr1_pacs.records.listed import OpenMatters, StudyListing
 from medr1_pacs.records.words import GenerationState
 
 
@@ -17,6 +28,15 @@ def count_prompts(session: Session) -> tuple[int, int]:
         select(func.count(Generation.id)).where(Generation.state == GenerationState.WAITING)
     )
     return total, total - (waiting or 0)
+
+
+def list_open_matters(session: Session) -> OpenMatters:
+    """Return what waits for a person beside failed studies."""
+    return OpenMatters(
+        set_aside=tuple(list_set_aside(session)),
+        held=tuple(list_held(session)),
+        quarantined=tuple(list_quarantined(session)),
+    )
 
 
 def list_studies(session: Session, *, newest: int | None = None) -> list[StudyListing]:
@@ -40,7 +60,17 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
         .where(Series.study_id == Study.id)
         .scalar_subquery()
     )
-    wide = select(Study, instances.label("instances"), answers.label("answers"))
+    missing = (
+        select(StudyVersion.missing)
+        .where(StudyVersion.study_id == Study.id, StudyVersion.version == Study.version)
+        .scalar_subquery()
+    )
+    wide = select(
+        Study,
+        instances.label("instances"),
+        answers.label("answers"),
+        missing.label("missing"),
+    )
     wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
     studies = session.execute(wide.limit(newest)).all()
     modalities = _modalities_since(session, min((row.Study.id for row in studies), default=0))
@@ -49,7 +79,7 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
             study_instance_uid=row.Study.study_instance_uid,
             modality="/".join(modalities.get(row.Study.id, [])),
             state=row.Study.state,
-            reason=row.Study.state_reason,
+            reason="; ".join(filter(None, (row.Study.state_reason, row.missing))),
             version=row.Study.version,
             instances=row.instances,
             answers=row.answers,

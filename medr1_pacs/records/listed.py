@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from medr1_pacs.records.received import SetAsideFile
 from medr1_pacs.records.words import JsonObject, QuarantineReason, StudyState
 
 
@@ -49,6 +50,18 @@ class QuarantineListing:
     calling_ae_title: str
     called_ae_title: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMatters:
+    """What waits for a person beside failed studies."""
+
+    set_aside: tuple[SetAsideFile, ...] = ()
+    held: tuple[HeldInstance, ...] = ()
+    quarantined: tuple[QuarantineListing, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.set_aside or self.held or self.quarantined)
 
 
 @dataclass(frozen=True, slots=True)
