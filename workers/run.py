@@ -12,6 +12,7 @@ from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.processes import ProcessKind, stop_on_signal
+from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.storage.instances import InstanceStore
@@ -19,7 +20,6 @@ from medr1_pacs.storage.pictures import PictureStore
 from workers.app import RENDER_QUEUE, answer_queue
 from workers.bells import BellTower
 from workers.engine_cache import EngineCache
-from workers.heartbeat import Heartbeat
 from workers.sweep import Sweep
 from workers.tasks import Workplace, register_answer_task, register_render_task
 

@@ -11,12 +11,12 @@ from celery import Celery
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import Medr1Error
 from medr1_pacs.steps.answering import answer_batch
+from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.rendering import Decoder, render_planned
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from workers.app import ANSWER_TASK, RENDER_TASK
 from workers.engine_cache import EngineCache
-from workers.heartbeat import Heartbeat
 
 TURN_S = 60.0
 
@@ -60,7 +60,7 @@ def register_answer_task(place: Workplace, engines: EngineCache) -> None:
     @place.app.task(name=ANSWER_TASK, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
         """Answer every prompt that waits for one checkpoint."""
-        engine = engines.get(checkpoint)
+        engine = heartbeat.watch(lambda: engines.get(checkpoint))
 
         def step() -> object | None:
             outputs = heartbeat.watch(
