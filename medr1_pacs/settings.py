@@ -26,9 +26,10 @@ SETTINGS_FILE = "medr1.toml"
 _AE_TITLE = re.compile(r"(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}")  # PS3.5 Table 6.2-1, VR AE
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
 _SQLITE = "sqlite:///"
-# What Kubernetes adds to every container for a service whose name begins with medr1.
+# What Kubernetes adds to every container for a service whose name begins with medr1, besides
+# MEDR1_..._PORT=tcp://ADDRESS:PORT.
 _SERVICE_LINK = re.compile(
-    r"MEDR1_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+    r"MEDR1_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -203,7 +204,7 @@ def load_settings(
         if not name.startswith("MEDR1_") or name == "MEDR1_SETTINGS_FILE" or not text:
             continue
         key = name.removeprefix("MEDR1_").lower()
-        if _is_service_link(name, text, known):
+        if _is_service_link(name, text):
             raise SettingInvalid(
                 f"there is no setting {name}{_suggest(key, known)} It looks like a service link of "
                 "Kubernetes: set `enableServiceLinks: false` in the pod's spec"
@@ -256,10 +257,9 @@ def _suggest(key: str, known: Collection[str]) -> str:
     return f"; did you mean {nearest!r}?"
 
 
-def _is_service_link(name: str, text: str, known: Collection[str]) -> bool:
-    # MEDR1_WEB_PORT is a setting; with tcp://ADDRESS:PORT it is the link of a service medr1-web.
-    is_setting = name.removeprefix("MEDR1_").lower() in known and "://" not in text
-    return bool(_SERVICE_LINK.fullmatch(name)) and not is_setting
+def _is_service_link(name: str, text: str) -> bool:
+    is_address = name.endswith("_PORT") and "://" in text
+    return is_address or bool(_SERVICE_LINK.fullmatch(name))
 
 
 def _vault_beside(database_url: str, data_dir: Path) -> str:

@@ -188,9 +188,10 @@ def test_a_service_link_of_kubernetes_is_refused_with_its_remedy(load, name, tex
         load({name: text})
 
 
-def test_a_mistake_that_looks_like_nothing_of_kubernetes_gets_no_such_advice(load):
+@pytest.mark.parametrize("name", ["MEDR1_AE_TITEL", "MEDR1_DICM_PORT"])
+def test_a_mistake_that_looks_like_nothing_of_kubernetes_gets_no_such_advice(load, name):
     with pytest.raises(SettingInvalid) as refusal:
-        load({"MEDR1_AE_TITEL": "X"})
+        load({name: "104"})
 
     assert "Kubernetes" not in str(refusal.value)
 
