@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 from factories import make_instance
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 from servers import find_free_port, wait_until
 
 from medr1_pacs.db.sessions import Database
@@ -164,12 +166,16 @@ def test_an_idle_accept_loop_turns(listener):
 
 
 def test_an_accept_loop_turns_while_the_listener_takes_no_association(listener):
-    with socket.create_connection(("127.0.0.1", listener.port)):
-        wait_until(
-            lambda: not echo("127.0.0.1", listener.port, called_ae_title="MEDR1"), "it is full"
-        )
+    ae = AE("SCANNER")
+    ae.add_requested_context(Verification)
+    association = ae.associate("127.0.0.1", listener.port, ae_title="MEDR1")
+    assert association.is_established
 
-        assert listener.accept_loop_age_s < 1
+    assert not echo("127.0.0.1", listener.port, called_ae_title="MEDR1")
+    time.sleep(1.5)
+
+    assert listener.accept_loop_age_s < 1
+    association.release()
 
 
 def test_an_accept_loop_that_stopped_gets_older(store):

@@ -16,11 +16,12 @@ from medr1_pacs.db.workers import list_workers
 from medr1_pacs.processes import ProcessName
 
 HUNG_S = 3.0
+# Beats more seldom than the supervisor looks, so that it looks first when the database is back.
 CHILD = """
 import sys, time
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.steps import beating
-beating.HEARTBEAT_S = 0.2
+beating.HEARTBEAT_S = 1.0
 with beating.Heartbeat(Database({url!r}), sys.argv[1]):
     time.sleep(600)
 """
@@ -31,7 +32,7 @@ SUPERVISOR = """
     from medr1_pacs.processes import ProcessName
     from medr1_pacs.steps.beating import read_heartbeats
 
-    supervisor._HEALTH_S, supervisor._GRACE_S = 0.3, 0.5
+    supervisor._HEALTH_S, supervisor._GRACE_S = 0.2, 0.5
     progress.HUNG_S, progress.GAP_MAX_S = {hung_s}, 0.5
     database, own = Database({url!r}), ProcessName.own("up")
     names = ["sweep", "render"]
