@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -16,6 +17,16 @@ from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings, reachable_host
+from medr1_pacs.storage.permissions import open_to_others
+
+
+class Severity(StrEnum):
+    """What a finding asks of who reads it."""
+
+    OK = "ok"
+    WARNING = "WARN"
+    """It works, and should not stay so."""
+    BAD = "BAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +34,26 @@ class Finding:
     """One thing that was looked at."""
 
     subject: str
-    is_ok: bool
+    severity: Severity
     message: str
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the service can do its work."""
+        return self.severity is not Severity.BAD
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return {
+            "subject": self.subject,
+            "is_ok": self.is_ok,
+            "severity": self.severity.lower(),
+            "message": self.message,
+        }
+
+
+class Warned(Exception):
+    """What was found works, and should not stay so; the message has the remedy."""
 
 
 Check = Callable[[Settings], str]
@@ -39,9 +68,9 @@ def examine(*, check_broker: Check, check_packages: Check) -> list[Finding]:
     try:
         settings = load_settings()
     except SettingInvalid as error:
-        return [Finding("settings", False, str(error))]
+        return [Finding("settings", Severity.BAD, str(error))]
     return [
-        Finding("settings", True, f"data in {settings.data_dir.absolute()}"),
+        Finding("settings", Severity.OK, f"data in {settings.data_dir.absolute()}"),
         *_all(settings, check_broker, check_packages),
     ]
 
@@ -50,8 +79,9 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
     checks: dict[str, Check] = {
         "installation": lambda s: f"in {check_installation()}",
         "data folder": _data_folder,
+        "permissions": _permissions,
         "research database": lambda s: _database(s.database_url, Branch.RESEARCH),
-        "identity vault": lambda s: _database(s.vault_url, Branch.VAULT),
+        "identity vault": _vault,
         "broker": check_broker,
         "DICOM port": _dicom,
         "web port": lambda s: _port(s.web_host, s.web_port),
@@ -61,9 +91,11 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
     }
     for subject, check in checks.items():
         try:
-            yield Finding(subject, True, check(settings))
+            yield Finding(subject, Severity.OK, check(settings))
+        except Warned as warning:
+            yield Finding(subject, Severity.WARNING, str(warning))
         except (Medr1Error, OSError) as error:
-            yield Finding(subject, False, str(error))
+            yield Finding(subject, Severity.BAD, str(error))
 
 
 def _data_folder(settings: Settings) -> str:
@@ -84,8 +116,35 @@ def _database(url: str, branch: Branch) -> str:
     is_file = url.startswith("sqlite:///")
     if is_file and not Path(url.removeprefix("sqlite:///")).exists():
         return "not made yet; `medr1-pacs up` makes it"
-    check_schema(Database(url), branch)
+    database = Database(url)
+    try:
+        check_schema(database, branch)
+    finally:
+        database.dispose()
     return "reachable, schema up to date"
+
+
+def _vault(settings: Settings) -> str:
+    found = _database(settings.vault_url, Branch.VAULT)
+    if settings.is_vault_of_research_role:
+        raise Warned(
+            f"{found}; its tables belong to the role of the research database, so whoever may read "
+            "answers may read names: make a role of its own and name it in MEDR1_VAULT_URL"
+        )
+    return found
+
+
+def _permissions(settings: Settings) -> str:
+    paths = [
+        settings.data_dir.absolute(),
+        settings.storage_path.absolute(),
+        *settings.database_paths,
+        settings.site_key_path.absolute(),
+    ]
+    if found := list(open_to_others(paths, group_access=settings.group_access)):
+        raise SettingInvalid("; ".join(dict.fromkeys(found)))
+    who = "the service's user and its group" if settings.group_access else "the service's user"
+    return f"{who} alone can read what is stored"
 
 
 def _dicom(settings: Settings) -> str:

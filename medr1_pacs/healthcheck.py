@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -19,8 +20,9 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo
-from medr1_pacs.processes import SILENT_S, WITH_HEARTBEAT, ProcessKind, ProcessName
+from medr1_pacs.processes import READY_BY_HEARTBEAT, SILENT_S, ProcessKind, ProcessName
 from medr1_pacs.settings import Settings, load_settings, reachable_host
+from medr1_pacs.storage.permissions import PRIVATE_UMASK
 
 CALLING_AE_TITLE = "HEALTHCHECK"
 """Who asks the listener. An allow list has to admit `HEALTHCHECK@127.0.0.1`."""
@@ -80,7 +82,7 @@ def check_heartbeat(kind: str, settings: Settings) -> None:
 CHECKS: dict[ProcessKind, Callable[[Settings], None]] = {
     ProcessKind.LISTEN: check_listener,
     ProcessKind.WEB: check_web,
-    **{kind: partial(check_heartbeat, kind) for kind in WITH_HEARTBEAT},
+    **{kind: partial(check_heartbeat, kind) for kind in READY_BY_HEARTBEAT},
 }
 
 
@@ -98,4 +100,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(PRIVATE_UMASK)
     sys.exit(main())

@@ -30,25 +30,40 @@ class ProcessKind(StrEnum):
     WEB = "web"
 
 
-WITH_HEARTBEAT = (ProcessKind.SWEEP, ProcessKind.RENDER, ProcessKind.ANSWER)
-"""Those that say in the database that they live; the others answer on their port."""
+READY_BY_HEARTBEAT = (ProcessKind.SWEEP, ProcessKind.RENDER, ProcessKind.ANSWER)
+"""Those whose heartbeat alone says that they do their work; the others answer on their port."""
+WITH_HEARTBEAT = (ProcessKind.LISTEN, *READY_BY_HEARTBEAT)
+"""Those that say in the database that they live. `up` judges them by it: a listener may answer no
+C-ECHO because it is flooded, and starting it again would lose what arrives."""
 
 HEARTBEAT_S = 5.0
 """How often a process writes its heartbeat."""
 SILENT_S = 30.0
 """Six heartbeats were missed: the process counts as unhealthy."""
 HUNG_S = 60.0
-"""Twelve were missed: `supervisor.find_hung` names it, and `up` ends it and starts another."""
+"""Twelve were missed while the database took those of others: `progress` names the process, and
+`supervisor` ends it and starts another."""
+START_MAX_S = 180.0
+"""How much longer the first heartbeat may take: torch is imported before it, from a cold disk."""
 STEP_MAX_S = 1800.0
-"""A step of work that takes longer hangs, in a driver or on a share that is gone: its process stops
-its heartbeat (`workers.heartbeat`), and its claim is renewed no more (`steps.claiming`)."""
+"""A step of work that takes longer hangs, in a driver or on a share that is gone: its process ends
+itself (`steps.beating`), and its claim is renewed no more (`steps.claiming`)."""
 
+HUNG = 70
+"""Exit status of a process that ended itself because its work hangs: EX_SOFTWARE of sysexits.h."""
+DEVICE_BROKEN = 75
+"""Exit status of a process whose GPU has an error that only a new process may be rid of, as after
+an illegal memory access: EX_TEMPFAIL of sysexits.h."""
+
+ACCEPT_LOOP_MAX_S = 30.0
+"""A listener whose accept loop did not turn for so long takes no association; an idle one turns
+twice a second."""
 ASSOCIATION_HEARTBEAT_S = 2.0
 """How often the listener writes which associations are open."""
 ASSOCIATION_SILENT_S = 15.0
 """An association without a heartbeat for so long is dead: it holds no study open."""
 
-_SAME_START_S = 5.0
+_SAME_START_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,8 @@ class ProcessName:
     host: str
     pid: int
     started_s: int
-    """Seconds since 1970: a PID alone is used again."""
+    """When it started, in seconds since this host did: a PID alone is used again, and a time of day
+    is another one as soon as the clock is set."""
 
     def __str__(self) -> str:
         return f"{self.kind}@{self.host}/{self.pid}/{self.started_s}"
@@ -74,8 +90,7 @@ class ProcessName:
     @classmethod
     def own(cls, kind: str) -> ProcessName:
         """Name this process."""
-        started_s = int(psutil.Process().create_time())
-        return cls(kind, socket.gethostname(), os.getpid(), started_s)
+        return cls(kind, socket.gethostname(), os.getpid(), seconds_to_start(psutil.Process()))
 
     @property
     def is_of_this_host(self) -> bool:
@@ -88,8 +103,7 @@ class ProcessName:
             return False
         try:
             process = psutil.Process(self.pid)
-            # A clock that is set shifts every start a little; a PID is not reused within seconds.
-            is_same = abs(process.create_time() - self.started_s) <= _SAME_START_S
+            is_same = abs(seconds_to_start(process) - self.started_s) <= _SAME_START_S
             return is_same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
@@ -98,6 +112,12 @@ class ProcessName:
     def is_gone(self) -> bool:
         """Whether it is known to have ended; of a process of another host that is never known."""
         return self.is_of_this_host and not self.is_running
+
+
+def seconds_to_start(process: psutil.Process) -> int:
+    """Return how many seconds after this host a process started, which no clock can change."""
+    # Both are the kernel's: ticks since boot, shown as a time of day by adding when that was.
+    return int(process.create_time() - psutil.boot_time())
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

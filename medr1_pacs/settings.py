@@ -11,11 +11,12 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from medr1_pacs.errors import SettingInvalid
 
@@ -24,6 +25,12 @@ SETTINGS_FILE = "medr1.toml"
 
 _AE_TITLE = re.compile(r"(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}")  # PS3.5 Table 6.2-1, VR AE
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
+_SQLITE = "sqlite:///"
+# What Kubernetes adds to every container for a service whose name begins with medr1, besides
+# MEDR1_..._PORT=tcp://ADDRESS:PORT.
+_SERVICE_LINK = re.compile(
+    r"MEDR1_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 # What a TOML file may say for a field; an environment variable is always a text.
@@ -73,6 +80,10 @@ class Settings:
     site_key_file: Path | None = None
     """32 random bytes that key the pseudonyms; default `DATA_DIR/site.key`, made at first start.
     Losing it breaks the link between old and new pseudonyms: back it up with the vault."""
+
+    group_access: bool = False
+    """Let the group of the service's user read and write what it stores; false: that user alone.
+    For a site whose containers or hosts run as several users over one storage folder."""
 
     ae_title: str = "MEDR1"
     """Our AE title, 1 to 16 characters."""
@@ -145,6 +156,21 @@ class Settings:
         return self.storage_dir
 
     @property
+    def database_paths(self) -> tuple[Path, ...]:
+        """The databases that are files."""
+        urls = (self.database_url, self.vault_url)
+        return tuple(Path(url.removeprefix(_SQLITE)) for url in urls if url.startswith(_SQLITE))
+
+    @property
+    def is_vault_of_research_role(self) -> bool:
+        """Whether the role of the research tables owns the identities too, on PostgreSQL."""
+        research, vault = urlsplit(self.database_url), urlsplit(self.vault_url)
+        return research.scheme.startswith("postgresql") and (
+            (research.username, research.hostname, research.port)
+            == (vault.username, vault.hostname, vault.port)
+        )
+
+    @property
     def weights_path(self) -> Path:
         assert self.weights_dir is not None
         return self.weights_dir
@@ -174,15 +200,18 @@ def load_settings(
             raise SettingInvalid(f"{path}: there is no setting {name!r}{_suggest(key, known)}")
         values[key] = _convert(f"{path}: {name}", known[key], value)
     for name, text in environ.items():
-        key = name.removeprefix("MEDR1_").lower()
         # Empty is unset, as compose files and shells write it.
         if not name.startswith("MEDR1_") or name == "MEDR1_SETTINGS_FILE" or not text:
             continue
-        if key in known:
-            values[key] = _convert(name, known[key], text)
-        # Others may use the prefix too (Kubernetes does, for a service of that name).
-        elif suggestion := _suggest(key, known, cutoff=0.8):
-            raise SettingInvalid(f"there is no setting {name}{suggestion}")
+        key = name.removeprefix("MEDR1_").lower()
+        if _is_service_link(name, text):
+            raise SettingInvalid(
+                f"there is no setting {name}{_suggest(key, known)} It looks like a service link of "
+                "Kubernetes: set `enableServiceLinks: false` in the pod's spec"
+            )
+        if key not in known:
+            raise SettingInvalid(f"there is no setting {name}{_suggest(key, known)}")
+        values[key] = _convert(name, known[key], text)
     return Settings(**(values | overrides))
 
 
@@ -223,9 +252,14 @@ def _convert(name: str, kind: str, value: Any) -> Any:
         raise SettingInvalid(f"{name}: cannot read {value!r} as {kind}: {error}") from error
 
 
-def _suggest(key: str, known: Mapping[str, str], cutoff: float = 0.6) -> str:
-    close = difflib.get_close_matches(key, known, 1, cutoff)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _suggest(key: str, known: Collection[str]) -> str:
+    [nearest] = difflib.get_close_matches(key, known, 1, cutoff=0.0)
+    return f"; did you mean {nearest!r}?"
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    is_address = name.endswith("_PORT") and "://" in text
+    return is_address or bool(_SERVICE_LINK.fullmatch(name))
 
 
 def _vault_beside(database_url: str, data_dir: Path) -> str:

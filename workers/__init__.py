@@ -3,7 +3,6 @@
 sweep            the clock: calls the steps that are due, rings bells
 bells            "there is work in this queue"
 tasks            what a bell starts: drain the rows that wait
-heartbeat        a process says that it lives
 engines          what turns prompts into generations
 engine_cache     the one that is warm
 replay           make an answer again, and compare

@@ -11,7 +11,8 @@ from celery.worker import state
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.processes import ProcessKind, stop_on_signal
+from medr1_pacs.processes import DEVICE_BROKEN, ProcessKind, stop_on_signal
+from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.leasing import HeldLease
 from medr1_pacs.steps.rendering import Decoder
@@ -20,7 +21,6 @@ from medr1_pacs.storage.pictures import PictureStore
 from workers.app import RENDER_QUEUE, answer_queue
 from workers.bells import BellTower
 from workers.engine_cache import EngineCache
-from workers.heartbeat import Heartbeat
 from workers.sweep import Sweep
 from workers.tasks import Workplace, register_answer_task, register_render_task
 
@@ -35,7 +35,7 @@ def run_render_worker(
     """Draw pictures until asked to stop."""
     queues = [RENDER_QUEUE]
     with Heartbeat(database, ProcessKind.RENDER, queues) as heartbeat:
-        place = Workplace(app, database, pictures, heartbeat, _is_stopping)
+        place = Workplace(app, database, pictures, heartbeat, _is_stopping, _end)
         register_render_task(place, instances, decoder)
         _consume(app, queues)
 
@@ -53,7 +53,8 @@ def run_answer_worker(
     queues = [answer_queue(name) for name in checkpoints]
     engines = EngineCache(registry, batch_size=batch_size, should_stop=_is_stopping)
     with Heartbeat(database, ProcessKind.ANSWER, queues) as heartbeat:
-        register_answer_task(Workplace(app, database, pictures, heartbeat, _is_stopping), engines)
+        place = Workplace(app, database, pictures, heartbeat, _is_stopping, _end)
+        register_answer_task(place, engines)
         _consume(app, queues)
 
 
@@ -70,6 +71,13 @@ def _consume(app: Celery, queues: Sequence[str]) -> None:
             "--loglevel=WARNING",
         ]
     )
+    if state.should_stop == DEVICE_BROKEN:
+        raise SystemExit(DEVICE_BROKEN)
+
+
+def _end(status: int) -> None:
+    # Celery's loop looks at it between two tasks, and ends with it as its exit status.
+    state.should_stop = status
 
 
 def _is_stopping() -> bool:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from celery import Celery
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import Medr1Error
+from medr1_pacs.errors import DeviceBroken, Medr1Error
+from medr1_pacs.processes import DEVICE_BROKEN
 from medr1_pacs.steps.answering import answer_batch
+from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.rendering import Decoder, render_planned
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from workers.app import ANSWER_TASK, RENDER_TASK
 from workers.engine_cache import EngineCache
-from workers.heartbeat import Heartbeat
 
 TURN_S = 60.0
 
@@ -30,6 +31,8 @@ class Workplace:
     pictures: PictureStore
     heartbeat: Heartbeat
     should_stop: Callable[[], bool]
+    end: Callable[[int], None]
+    """Ends the worker with an exit status, after the task."""
 
 
 def register_render_task(place: Workplace, instances: InstanceStore, decoder: Decoder) -> None:
@@ -60,12 +63,18 @@ def register_answer_task(place: Workplace, engines: EngineCache) -> None:
     @place.app.task(name=ANSWER_TASK, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
         """Answer every prompt that waits for one checkpoint."""
-        engine = engines.get(checkpoint)
+        engine = heartbeat.watch(lambda: engines.get(checkpoint))
 
         def step() -> object | None:
-            outputs = heartbeat.watch(
-                lambda: answer_batch(place.database, place.pictures, engine, owner=heartbeat.owner)
-            )
+            try:
+                outputs = heartbeat.watch(
+                    lambda: answer_batch(
+                        place.database, place.pictures, engine, owner=heartbeat.owner
+                    )
+                )
+            except DeviceBroken:
+                place.end(DEVICE_BROKEN)
+                raise
             if outputs is not None:
                 heartbeat.note_claim(outputs)
             return outputs

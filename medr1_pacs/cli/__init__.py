@@ -9,6 +9,7 @@ wiring          settings -> the collaborators that commands hand on
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -17,6 +18,7 @@ from medr1_pacs.cli import administration, data, instances, processes
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
 from medr1_pacs.installation import check_workers
+from medr1_pacs.storage.permissions import PRIVATE_UMASK
 
 app = typer.Typer(
     name="medr1-pacs",
@@ -48,6 +50,7 @@ app.add_typer(administration.questions_app, name="questions")
 
 def main() -> None:
     """Run a command; an error of ours is one sentence and exit 1, a wrong setting exit 2."""
+    os.umask(PRIVATE_UMASK)  # until the settings say that the group may read, too
     try:
         check_workers()  # before a command imports them
         app()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,16 +14,16 @@ from medr1_pacs.cli.wiring import (
     load_checkpoints,
     load_questions,
     open_checked,
-    open_databases,
     open_pictures,
     open_research,
     open_store,
     prepare_folders,
+    read_settings,
+    upgrade_databases,
 )
-from medr1_pacs.db.schema import Branch, upgrade_schema
+from medr1_pacs.db.schema import Branch
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.lint import lint
-from medr1_pacs.settings import load_settings
 
 db_app = typer.Typer(help="The databases.", no_args_is_help=True)
 checkpoints_app = typer.Typer(help="The weights that answer.", no_args_is_help=True)
@@ -34,11 +33,9 @@ questions_app = typer.Typer(help="The question bank.", no_args_is_help=True)
 @db_app.command("upgrade")
 def db_upgrade() -> None:
     """Bring both databases to this program's schema."""
-    settings = load_settings()
+    settings = read_settings()
     prepare_folders(settings)
-    research, vault = open_databases(settings)
-    upgrade_schema(research, Branch.RESEARCH)
-    upgrade_schema(vault, Branch.VAULT)
+    upgrade_databases(settings)
     print("both databases have this program's schema")
 
 
@@ -51,7 +48,7 @@ def db_reconcile() -> None:
     from medr1_pacs.parsing import HeaderReader
     from medr1_pacs.steps.reconciling import reconcile
 
-    settings = load_settings()
+    settings = read_settings()
     research = open_research(settings)
     vault = open_checked(settings.vault_url, Branch.VAULT)
     with HeaderReader() as headers:
@@ -76,7 +73,7 @@ def db_reconcile() -> None:
 @checkpoints_app.command("list")
 def checkpoints_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the published checkpoints and which this site has."""
-    registry = load_checkpoints(load_settings())
+    registry = load_checkpoints(read_settings())
     rows: list[dict[str, Any]] = [
         {
             "name": name.value,
@@ -101,14 +98,14 @@ def checkpoints_pull(
     revision: Annotated[str, typer.Option(help="Commit of the hub repository, 40 hex digits")],
 ) -> None:
     """Download one checkpoint at a pinned revision: the only command that leaves this machine."""
-    settings = load_settings()
+    settings = read_settings()
     print(pull_checkpoint(name, revision, settings.weights_path))
 
 
 @checkpoints_app.command("verify")
 def checkpoints_verify() -> None:
     """Compare the files of every configured checkpoint with their manifest."""
-    registry = load_checkpoints(load_settings())
+    registry = load_checkpoints(read_settings())
     for name in sorted(registry.names):
         print(f"{name} {verify_files(registry.get(name))}")
 
@@ -116,7 +113,7 @@ def checkpoints_verify() -> None:
 @questions_app.command("list")
 def questions_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the questions that can be asked."""
-    bank = load_questions(load_settings())
+    bank = load_questions(read_settings())
     rows: list[dict[str, Any]] = [
         {
             "id": question.id,
@@ -137,7 +134,7 @@ def questions_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> 
 @questions_app.command("lint")
 def questions_lint() -> None:
     """Check the question files: errors end with exit 1, advice does not."""
-    settings = load_settings()
+    settings = read_settings()
     findings = lint(load_questions(settings))
     for finding in findings:
         print(finding)
@@ -154,10 +151,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         check_packages=lambda settings: checks.check_packages(),
     )
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json.dumps([finding.to_json() for finding in findings], indent=1))
     else:
         for finding in findings:
-            print(f"{'ok ' if finding.is_ok else 'BAD'}  {finding.subject}: {finding.message}")
+            print(f"{finding.severity:<5}{finding.subject}: {finding.message}")
     raise typer.Exit(0 if all(finding.is_ok for finding in findings) else 1)
 
 

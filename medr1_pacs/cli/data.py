@@ -18,6 +18,7 @@ from medr1_pacs.cli.wiring import (
     open_pictures,
     open_research,
     open_store,
+    read_settings,
     start_process,
 )
 from medr1_pacs.db.answers import get_answer, iterate_answers
@@ -26,7 +27,6 @@ from medr1_pacs.db.renderings import get_rendering_of_answer
 from medr1_pacs.db.studies import list_failed, retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
 from medr1_pacs.logs import configure_logs
-from medr1_pacs.settings import load_settings
 from medr1_pacs.storage.instances import InstanceStore
 
 
@@ -76,7 +76,7 @@ def studies(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
     """List the studies: where each one is, and why."""
-    research = open_research(load_settings())
+    research = open_research(read_settings())
     with research.read() as session:
         rows = [study.to_json() for study in list_studies(session)]
     if as_json:
@@ -91,7 +91,7 @@ def answers(
     output: Annotated[AnswerFormat, typer.Option("--format")] = AnswerFormat.TABLE,
 ) -> None:
     """List the answers with everything that made them."""
-    research = open_research(load_settings())
+    research = open_research(read_settings())
     with research.read() as session:
         found = iterate_answers(session, study_instance_uid=study)
         rows = (answer.to_json() for answer in found)
@@ -118,7 +118,7 @@ def retry(
     """Give the failed work of a study its attempts back, or of all."""
     if every is (study is not None) or (where_reason and not every):
         raise typer.BadParameter("name one study, or --all, which --where-reason narrows down")
-    research = open_research(load_settings())
+    research = open_research(read_settings())
     if study is None:
         with research.read() as session:
             failed = list_failed(session, reason=where_reason)
@@ -143,7 +143,7 @@ def replay(
     from workers.replay import replay_answer
 
     configure_logs()
-    settings = load_settings()
+    settings = read_settings()
     research = open_research(settings)
     with research.read() as session:
         answer = get_answer(session, answer_id)

@@ -13,10 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from medr1_pacs.cli.printing import print_error, print_table
-from medr1_pacs.cli.wiring import open_research, open_store
+from medr1_pacs.cli.wiring import open_research, open_store, read_settings
 from medr1_pacs.db.instances import accept_held, list_held, list_quarantined, refuse_held
 from medr1_pacs.projects import load_project_rules
-from medr1_pacs.settings import load_settings
 from medr1_pacs.steps.accounting import LOST, account_for
 
 instances_app = typer.Typer(help="Received instances.", no_args_is_help=True)
@@ -27,7 +26,7 @@ _OPERATOR = "operator"
 @instances_app.command("held")
 def held(as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False) -> None:
     """List instances that would supersede another sender's, and wait for accept or refuse."""
-    with open_research(load_settings()).read() as session:
+    with open_research(read_settings()).read() as session:
         rows = [asdict(row) for row in list_held(session)]
     _print(rows, "Held instances", as_json=as_json)
 
@@ -35,7 +34,7 @@ def held(as_json: Annotated[bool, typer.Option("--json", help="One JSON array")]
 @instances_app.command("accept")
 def accept(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UID")]) -> None:
     """Let a held instance be the current one: its study is asked again where it differs."""
-    settings = load_settings()
+    settings = read_settings()
     rules = load_project_rules(settings.projects)
     with open_research(settings).write() as session:
         now = datetime.now(UTC)
@@ -46,7 +45,7 @@ def accept(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UI
 @instances_app.command("refuse")
 def refuse(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UID")]) -> None:
     """Let a held instance supersede nothing; its file is kept."""
-    with open_research(load_settings()).write() as session:
+    with open_research(read_settings()).write() as session:
         is_done = refuse_held(session, sop_instance_uid, actor=_OPERATOR)
     _say(is_done, sop_instance_uid, "is refused; its file is kept")
 
@@ -56,7 +55,7 @@ def quarantined(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
     """List what cannot be used and was not sent again in a usable form, and why."""
-    with open_research(load_settings()).read() as session:
+    with open_research(read_settings()).read() as session:
         rows = [asdict(row) for row in list_quarantined(session)]
     _print(rows, "Quarantine", as_json=as_json)
 
@@ -72,7 +71,7 @@ def account(
 
     Exit 1 when one is nowhere, or its file is missing or changed.
     """
-    settings = load_settings()
+    settings = read_settings()
     wanted = None
     if uids is not None:
         text = sys.stdin.read() if str(uids) == "-" else uids.read_text("utf-8")

@@ -19,18 +19,25 @@ from medr1_pacs.cli.wiring import (
     load_questions,
     lock_data_dir,
     open_checked,
-    open_databases,
     open_decoder,
     open_pictures,
     open_research,
     open_store,
     start_process,
+    upgrade_databases,
 )
 from medr1_pacs.db.associations import record_associations
-from medr1_pacs.db.schema import Branch, upgrade_schema
+from medr1_pacs.db.schema import Branch
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.parsing import HeaderReader
-from medr1_pacs.processes import ProcessKind, module_command, stop_on_signal
+from medr1_pacs.processes import (
+    ACCEPT_LOOP_MAX_S,
+    WITH_HEARTBEAT,
+    ProcessKind,
+    ProcessName,
+    module_command,
+    stop_on_signal,
+)
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.records.received import AssociationRecord
@@ -55,7 +62,9 @@ class WorkerKind(StrEnum):
 
 def up() -> None:
     """Run everything: listener, sweep, both workers and the web pages."""
-    from medr1_pacs.supervisor import Supervisor, find_hung
+    from medr1_pacs.steps.beating import SUPERVISOR, read_heartbeats
+    from medr1_pacs.steps.claiming import release_killed_claims
+    from medr1_pacs.supervisor import Supervisor
 
     settings = start_process()
     check_dicom_host(settings)
@@ -63,9 +72,7 @@ def up() -> None:
     load_questions(settings)
     load_checkpoints(settings)
     lock = lock_data_dir(settings)
-    research, vault = open_databases(settings)
-    upgrade_schema(research, Branch.RESEARCH)
-    upgrade_schema(vault, Branch.VAULT)
+    research = upgrade_databases(settings)
     print_error(
         f"{settings.ae_title} on {settings.dicom_host}:{settings.dicom_port}, pages on "
         f"http://{settings.web_host}:{settings.web_port}/, data in {settings.data_dir}. "
@@ -76,10 +83,13 @@ def up() -> None:
             "Only this machine can send. To receive from a PACS set MEDR1_DICOM_HOST=0.0.0.0 and "
             "MEDR1_ALLOWED_PEERS=AE_TITLE@ADDRESS."
         )
-    commands = {
-        " ".join(words): module_command("medr1_pacs", *words) for words in _COMMANDS.values()
-    }
-    supervisor = Supervisor(commands, lambda pids: find_hung(research, pids))
+    own = ProcessName.own(SUPERVISOR)
+    supervisor = Supervisor(
+        {" ".join(words): module_command("medr1_pacs", *words) for words in _COMMANDS.values()},
+        with_heartbeat={" ".join(_COMMANDS[kind]) for kind in WITH_HEARTBEAT},
+        read_heartbeats=lambda: read_heartbeats(research, own),
+        on_killed=lambda pid: release_killed_claims(research, pid),
+    )
     with lock:
         raise typer.Exit(supervisor.run())
 
@@ -89,6 +99,7 @@ def listen() -> None:
     from medr1_pacs.listener.admission import parse_allowed_peers
     from medr1_pacs.listener.associations import AssociationLog
     from medr1_pacs.listener.server import Listener
+    from medr1_pacs.steps.beating import Heartbeat
 
     settings = start_process()
     check_dicom_host(settings)
@@ -97,6 +108,9 @@ def listen() -> None:
     def write_rows(associations: Iterable[AssociationRecord]) -> None:
         with research.write() as session:
             record_associations(session, associations, datetime.now(UTC))
+
+    def is_accepting() -> bool:
+        return listener.accept_loop_age_s < ACCEPT_LOOP_MAX_S
 
     listener = Listener(
         open_store(settings),
@@ -108,8 +122,9 @@ def listen() -> None:
         max_associations=settings.max_associations,
         association_idle_s=settings.association_idle_s,
     )
-    with listener:
-        stop_on_signal().wait()
+    stop = stop_on_signal()
+    with listener, Heartbeat(research, ProcessKind.LISTEN, is_alive=is_accepting):
+        stop.wait()
 
 
 def sweep() -> None:

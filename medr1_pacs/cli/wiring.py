@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
-from medr1_pacs.db.schema import Branch, check_schema
+from medr1_pacs.db.schema import Branch, check_schema, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SettingInvalid
@@ -18,19 +19,27 @@ from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.permissions import guard_database, guard_file, guard_folder, umask_of
 from medr1_pacs.storage.pictures import PictureStore
 
 
 def start_process() -> Settings:
     """Begin a long-running process: its logs, its settings, its folders."""
     configure_logs()
-    settings = load_settings()
+    settings = read_settings()
     prepare_folders(settings)
     return settings
 
 
+def read_settings() -> Settings:
+    """Read the settings, and make files from now on as private as they say."""
+    settings = load_settings()
+    os.umask(umask_of(settings.group_access))
+    return settings
+
+
 def prepare_folders(settings: Settings) -> None:
-    """Make the data folder, or say why it cannot be."""
+    """Make the data folder, or say why it cannot be; nobody else may look into it."""
     for name, folder in (
         ("MEDR1_DATA_DIR", settings.data_dir),
         ("MEDR1_STORAGE_DIR", settings.storage_path),
@@ -39,11 +48,29 @@ def prepare_folders(settings: Settings) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):
                 pass
+            guard_folder(folder, group_access=settings.group_access)
         except OSError as error:
             raise SettingInvalid(
                 f"{name}: {folder.absolute()} cannot be written ({error.strerror}); give the user "
                 "that runs medr1-pacs write permission, or name another folder"
             ) from error
+    guard_databases(settings)
+    guard_file(settings.site_key_path, group_access=settings.group_access)
+
+
+def guard_databases(settings: Settings) -> None:
+    """Let nobody else read the databases that are files."""
+    for path in settings.database_paths:
+        guard_database(path, group_access=settings.group_access)
+
+
+def upgrade_databases(settings: Settings) -> Database:
+    """Bring both databases to this program's schema; returns the research database."""
+    research, vault = open_databases(settings)
+    upgrade_schema(research, Branch.RESEARCH)
+    upgrade_schema(vault, Branch.VAULT)
+    guard_databases(settings)  # SQLite gives a new file no more than 0644
+    return research
 
 
 def lock_data_dir(settings: Settings) -> IO[str]:

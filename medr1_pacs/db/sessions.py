@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -53,6 +54,11 @@ class Database:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._reading: Engine = self._engine.execution_options(**{_READ_ONLY: True})
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a database: connecting to a SQLite file that is missing makes it."""
+        return not self.is_sqlite or Path(self.url.removeprefix("sqlite:///")).exists()
 
     @contextmanager
     def write(self) -> Iterator[Session]:

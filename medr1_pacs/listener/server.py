@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from types import TracebackType
 
 from pynetdicom.ae import ApplicationEntity
@@ -51,6 +52,7 @@ class Listener:
         self._ae.maximum_associations = max_associations
         self._ae.network_timeout = association_idle_s
         self._server: ThreadedAssociationServer | None = None
+        self._turned_at = time.monotonic()
 
     def __enter__(self) -> Listener:
         host, port = self._address
@@ -65,6 +67,7 @@ class Listener:
                     "MEDR1_DICOM_PORT"
                 ) from error
             raise SettingInvalid(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        self._note_turns(self._server)
         self._associations.start()
         return self
 
@@ -77,6 +80,20 @@ class Listener:
         # Aborts what is open: an instance that was not acknowledged is the sender's to send again.
         self._ae.shutdown()
         self._associations.stop()
+
+    def _note_turns(self, server: ThreadedAssociationServer) -> None:
+        tidy_up = server.service_actions
+
+        def service_actions() -> None:
+            self._turned_at = time.monotonic()
+            tidy_up()
+
+        server.service_actions = service_actions  # which the accept loop calls each time it turns
+
+    @property
+    def accept_loop_age_s(self) -> float:
+        """Seconds since the accept loop turned last; an idle one does twice a second."""
+        return time.monotonic() - self._turned_at
 
     @property
     def port(self) -> int:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import TransientError
-from medr1_pacs.processes import SILENT_S, WITH_HEARTBEAT
+from medr1_pacs.processes import READY_BY_HEARTBEAT, SILENT_S
 from medr1_pacs.web.dependencies import Instances, ResearchDatabase
 
 router = APIRouter()
@@ -32,7 +32,7 @@ def is_ready(database: ResearchDatabase, instances: Instances) -> JSONResponse:
         return JSONResponse({"status": "not ready", "reason": str(error)}, status_code=503)
     limit = datetime.now(UTC) - timedelta(seconds=SILENT_S)
     alive = {worker.kind for worker in workers if worker.heartbeat_at >= limit}
-    missing = sorted(set(WITH_HEARTBEAT) - alive)
+    missing = sorted(set(READY_BY_HEARTBEAT) - alive)
     body = {
         "status": "not ready" if missing else "ready",
         "without_heartbeat": missing,

@@ -72,7 +72,13 @@ def rows(database: Database, vault: Database) -> Callable[..., list[Any]]:
 def add_work(database: Database) -> Callable[..., list[int]]:
     """Add rows that wait for a worker, due since noon; returns their ids."""
 
-    def add_work(table: type[Rendering | Generation], count: int, **fields: Any) -> list[int]:
+    def add_work(
+        table: type[Rendering | Generation],
+        count: int,
+        *,
+        png_sha256: str = "f" * 64,
+        **fields: Any,
+    ) -> list[int]:
         with database.write() as session:
             record_instance(session, make_indexed_instance(), ProjectRules(), NOON)
             instance_id = session.scalar(select(func.max(Instance.id)))
@@ -84,7 +90,7 @@ def add_work(database: Database) -> Callable[..., list[int]]:
                     recipe="r" * 64,
                     window_request=WindowRequest().to_json(),
                     state=state,
-                    png_sha256="f" * 64 if table is Generation else None,
+                    png_sha256=png_sha256 if table is Generation else None,
                     due_at=NOON,
                     created_at=NOON,
                     **(fields if table is Rendering else {}),

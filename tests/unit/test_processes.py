@@ -19,6 +19,7 @@ from medr1_pacs.processes import (
     StopSignal,
     module_command,
     module_environment,
+    seconds_to_start,
 )
 
 OWN = ProcessName.own(ProcessKind.ANSWER)
@@ -41,7 +42,7 @@ def test_a_living_process_runs_and_is_not_gone():
 
 def test_an_ended_process_is_gone():
     process = subprocess.Popen(["sleep", "60"])
-    started_s = int(psutil.Process(process.pid).create_time())
+    started_s = seconds_to_start(psutil.Process(process.pid))
     process.kill()
     process.wait()
 
@@ -50,7 +51,7 @@ def test_an_ended_process_is_gone():
 
 def test_a_process_that_nobody_waited_for_is_gone():
     process = subprocess.Popen(["sleep", "60"])
-    name = replace(OWN, pid=process.pid, started_s=int(psutil.Process(process.pid).create_time()))
+    name = replace(OWN, pid=process.pid, started_s=seconds_to_start(psutil.Process(process.pid)))
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
@@ -60,6 +61,16 @@ def test_a_process_that_nobody_waited_for_is_gone():
 
 def test_a_reused_pid_is_another_process():
     assert replace(OWN, started_s=1000).is_gone
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_clock_that_is_set_makes_no_process_another_one(monkeypatch, step_s):
+    # The kernel moves the time of day at which the host started, and with it that of every process.
+    real = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: real() + step_s)
+
+    assert OWN.is_running
+    assert ProcessName.own(ProcessKind.ANSWER) == OWN
 
 
 def test_a_process_of_another_host_is_never_known_to_be_gone():

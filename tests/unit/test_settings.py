@@ -146,7 +146,7 @@ def test_a_value_that_cannot_be_used_names_its_setting(load, environ, complaint)
     ("content", "complaint"),
     [
         ('ae_titel = "X"', "no setting 'ae_titel'; did you mean 'ae_title'"),
-        ("zebra = 1", "no setting 'zebra'$"),
+        ("zebra = 1", r"no setting 'zebra'; did you mean '\w+'\?$"),
         ("dicom_port = ", "not valid TOML"),
         ('dicom_port = "x"', "medr1.toml: dicom_port: cannot read 'x' as int"),
         ("dicom_port = 104.5", "medr1.toml: dicom_port: cannot read 104.5 as int"),
@@ -164,10 +164,66 @@ def test_a_misspelt_name_in_the_environment_is_refused_with_a_suggestion(load):
         load({"MEDR1_AE_TITEL": "X"})
 
 
-def test_names_of_others_in_the_environment_are_none_of_ours(load):
-    environ = {"HOME": "/x", "PG_MEDR1_AE_TITLE": "X", "MEDR1_SERVICE_HOST": "10.0.0.1"}
+def test_a_name_like_no_setting_is_refused_too(load):
+    with pytest.raises(
+        SettingInvalid, match=r"there is no setting MEDR1_PEERS; did you mean '\w+'"
+    ):
+        load({"MEDR1_PEERS": "PACS1@10.1.2.3"})
 
-    assert load(environ) == Settings()
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MEDR1_SERVICE_HOST", "10.0.0.1"),
+        ("MEDR1_SERVICE_PORT_HTTP", "8080"),
+        ("MEDR1_PORT", "tcp://10.0.0.1:8080"),
+        ("MEDR1_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("MEDR1_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("MEDR1_WEB_SERVICE_PORT", "8080"),
+        ("MEDR1_WEB_PORT", "tcp://10.0.0.1:8080"),
+    ],
+)
+def test_a_service_link_of_kubernetes_is_refused_with_its_remedy(load, name, text):
+    with pytest.raises(SettingInvalid, match=rf"{name};.*`enableServiceLinks: false`"):
+        load({name: text})
+
+
+@pytest.mark.parametrize("name", ["MEDR1_AE_TITEL", "MEDR1_DICM_PORT"])
+def test_a_mistake_that_looks_like_nothing_of_kubernetes_gets_no_such_advice(load, name):
+    with pytest.raises(SettingInvalid) as refusal:
+        load({name: "104"})
+
+    assert "Kubernetes" not in str(refusal.value)
+
+
+def test_names_of_others_in_the_environment_are_none_of_ours(load):
+    assert load({"HOME": "/x", "PG_MEDR1_AE_TITLE": "X"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        ({}, False),
+        ({"database_url": "postgresql+psycopg://medr1:a@db/medr1"}, True),
+        (
+            {
+                "database_url": "postgresql+psycopg://medr1:a@db/medr1",
+                "vault_url": "postgresql+psycopg://medr1:a@db/vault",
+            },
+            True,
+        ),
+        (
+            {
+                "database_url": "postgresql+psycopg://medr1:a@db/medr1",
+                "vault_url": "postgresql+psycopg://medr1_vault:b@db/medr1",
+            },
+            False,
+        ),
+    ],
+    ids=["sqlite", "derived", "same role", "role of its own"],
+)
+def test_whether_the_vault_has_a_role_of_its_own_is_known(urls, expected):
+    assert Settings(**urls).is_vault_of_research_role is expected
 
 
 def test_a_settings_file_may_lie_elsewhere(load, tmp_path):

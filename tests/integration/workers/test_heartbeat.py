@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
+import textwrap
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,19 +19,58 @@ from medr1_pacs.db.renderings import RENDERINGS, claim_renderings
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Rendering, Worker
 from medr1_pacs.db.workers import list_workers, record_heartbeat
-from medr1_pacs.processes import HUNG_S, ProcessKind, ProcessName
+from medr1_pacs.processes import HUNG, ProcessKind, ProcessName, seconds_to_start
 from medr1_pacs.records.listed import WorkerListing
-from medr1_pacs.supervisor import find_hung
-from workers import heartbeat
-from workers.heartbeat import Heartbeat
+from medr1_pacs.steps import beating
+from medr1_pacs.steps.beating import Heartbeat, read_heartbeats
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+
+# A process with a heartbeat, whose limits are short.
+PROGRAM = """
+    import sys, time
+    from medr1_pacs.db.sessions import Database
+    from medr1_pacs.processes import ProcessKind
+    from medr1_pacs.steps import beating
+
+    beating.HEARTBEAT_S, beating.GAP_MAX_S = 0.05, 0.15
+    beating.STEP_MAX_S = beating.HUNG_S = {limit_s}
+    with beating.Heartbeat(Database({url!r}), ProcessKind.RENDER, is_alive={is_alive}) as beat:
+        print("beats", flush=True)
+        {work}
+"""
+
+
+@pytest.fixture
+def beating_process(research_url):
+    """Start a process with a heartbeat that does some work."""
+    started = []
+
+    def start(work, *, is_alive="lambda: True", limit_s=0.5):
+        program = textwrap.dedent(PROGRAM).format(
+            url=research_url, work=work, is_alive=is_alive, limit_s=limit_s
+        )
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        assert started[-1].stdout.readline() == "beats\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
 def often(monkeypatch):
     """Let hearts beat fast enough for a test."""
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(beating, "HEARTBEAT_S", 0.02)
 
 
 @pytest.fixture
@@ -78,24 +120,67 @@ def test_a_heartbeat_tells_of_the_work_that_was_done(database, often, wait_for):
     assert worker.last_claim_at is not None
 
 
-def test_a_step_that_hangs_stops_the_heartbeat(database, often, wait_for, monkeypatch):
-    monkeypatch.setattr(heartbeat, "STEP_MAX_S", 0.1)
+# -- hanging -----------------------------------------------------------------------------------
 
-    with Heartbeat(database, ProcessKind.ANSWER) as beating:
-        (alive,) = wait_for(lambda workers: workers)
-        beating.watch(lambda: time.sleep(0.5))
-        (stopped,) = wait_for(lambda workers: workers)
-        time.sleep(0.1)
 
-        assert wait_for(lambda workers: workers) == [stopped]
-    assert stopped.heartbeat_at > alive.heartbeat_at
+def test_a_process_whose_step_hangs_ends_itself(beating_process):
+    process = beating_process("beat.watch(lambda: time.sleep(60))")
+
+    assert process.wait(20) == HUNG
+    assert "a step of work hangs" in process.stderr.read()
+
+
+def test_a_process_whose_steps_end_in_time_goes_on(beating_process):
+    process = beating_process("[beat.watch(lambda: time.sleep(0.3)) for _ in range(5)]")
+
+    assert process.wait(20) == 0
+
+
+def test_a_suspend_amid_a_step_is_not_the_steps_fault(beating_process):
+    process = beating_process("beat.watch(lambda: time.sleep(3))", limit_s=2.0)
+    time.sleep(0.5)
+
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    process.send_signal(signal.SIGCONT)
+
+    assert process.wait(20) == 0
+
+
+def test_a_process_that_does_not_do_what_it_is_for_writes_no_heartbeat(database, often):
+    with Heartbeat(database, ProcessKind.LISTEN, is_alive=lambda: False):
+        time.sleep(0.3)
+        with database.read() as session:
+            assert list_workers(session) == []
+
+
+def test_a_process_that_does_not_do_what_it_is_for_ends_itself(beating_process):
+    process = beating_process("time.sleep(60)", is_alive="lambda: False")
+
+    assert process.wait(20) == HUNG
+    assert "its main loop hangs" in process.stderr.read()
+
+
+# -- a database that is away -------------------------------------------------------------------
+
+
+def test_a_heartbeat_goes_on_when_the_database_is_back(database, often, wait_for, monkeypatch):
+    monkeypatch.setattr(Database, "is_made", False)
+    with Heartbeat(database, ProcessKind.RENDER) as beat:
+        time.sleep(0.2)
+        monkeypatch.setattr(Database, "is_made", True)
+
+        wait_for(lambda workers: [worker.name for worker in workers] == [beat.owner])
+
+
+# -- what dead processes held ------------------------------------------------------------------
 
 
 def test_a_start_frees_at_once_what_a_dead_process_of_this_host_held(
     database, add_work, beat, rows, wait_for
 ):
     process = subprocess.Popen(["sleep", "60"])
-    started_s = int(psutil.Process(process.pid).create_time())
+    started_s = seconds_to_start(psutil.Process(process.pid))
     dead = replace(ProcessName.own("render"), pid=process.pid, started_s=started_s)
     add_work(Rendering, 1)
     with database.write() as session:
@@ -123,33 +208,38 @@ def test_a_claim_of_another_host_is_left_to_expire(database, add_work, beat, row
     assert rows(Rendering)[0].claim_token is not None
 
 
-def test_a_living_process_that_is_silent_for_too_long_is_hung(database, beat):
+@pytest.fixture
+def look(database):
+    """Read the heartbeats as the supervisor does, which is this process here."""
+    return lambda: read_heartbeats(database, ProcessName.own("up"))
+
+
+def test_the_supervisor_sees_each_heartbeat_change(database, beat, look):
     own = ProcessName.own("answer")
-    beat(own, seconds_ago=HUNG_S + 1)
+    beat(own, seconds_ago=9)
+    before = look()
+    beat(own, seconds_ago=3)
 
-    assert find_hung(database, [own.pid, 1]) == [own.pid]
-
-
-def test_a_process_whose_heart_beats_is_not_hung(database, beat):
-    own = ProcessName.own("answer")
-    beat(own, seconds_ago=HUNG_S - 5)
-
-    assert find_hung(database, [own.pid]) == []
+    assert look()[own.pid] != before[own.pid]
 
 
-def test_a_pid_that_another_process_has_by_now_is_not_hung(database, beat):
-    own = ProcessName.own("answer")
-    beat(replace(own, started_s=1000), seconds_ago=HUNG_S + 1)
+def test_a_row_of_another_process_with_the_same_pid_is_nobodys_heartbeat(beat, look):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        predecessor = replace(ProcessName.own("answer"), pid=process.pid, started_s=1)
+        beat(predecessor, seconds_ago=9)
 
-    assert find_hung(database, [own.pid]) == []
+        assert process.pid not in look()
+        process.kill()
 
 
-def test_nobody_is_hung_while_the_database_is_away(tmp_path, database, beat):
-    own = ProcessName.own("answer")
-    beat(own, seconds_ago=HUNG_S + 1)
-    away = Database(f"sqlite:///{tmp_path}/missing/medr1.sqlite")
+def test_a_heartbeat_of_another_host_is_not_of_this_one(beat, look):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started_s = seconds_to_start(psutil.Process(process.pid))
+        own = replace(ProcessName.own("answer"), pid=process.pid, started_s=started_s)
+        beat(replace(own, host="elsewhere"), seconds_ago=9)
 
-    assert find_hung(away, [own.pid]) == []
+        assert process.pid not in look()
+        process.kill()
 
 
 def test_what_a_heartbeat_does_not_know_stays_as_it_was(database, beat, rows):

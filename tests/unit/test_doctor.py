@@ -1,0 +1,103 @@
+"""What doctor finds, and how bad it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from medr1_pacs.doctor import Finding, Severity, examine
+
+
+@pytest.fixture
+def private_umask():
+    """Let what a test makes be private, as every entry point does."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def find(site, tmp_path, monkeypatch, private_umask):
+    """Return what doctor finds about one subject of a site."""
+    site.data_dir.chmod(0o700)
+    for path in site.data_dir.rglob("*"):
+        path.chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDR1_DATA_DIR", str(site.data_dir))
+    monkeypatch.setenv("MEDR1_DATABASE_URL", site.database_url)
+
+    def find(subject: str, **environ: str) -> Finding:
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        findings = examine(check_broker=lambda _: "there", check_packages=lambda _: "CPU only")
+        return next(finding for finding in findings if finding.subject == subject)
+
+    return find
+
+
+on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+
+
+@on_postgresql
+def test_a_vault_of_the_research_role_is_a_warning_with_its_remedy(find):
+    finding = find("identity vault")
+
+    assert finding.severity is Severity.WARNING
+    assert "belong to the role of the research database" in finding.message
+    assert "name it in MEDR1_VAULT_URL" in finding.message
+
+
+@on_postgresql
+def test_a_vault_with_a_role_of_its_own_is_none(find, site):
+    # The test's server trusts everybody; who is asked for is what matters.
+    url = site.vault_url.replace("medr1@127.0.0.1", "medr1@localhost")
+
+    assert find("identity vault", MEDR1_VAULT_URL=url).severity is Severity.OK
+
+
+@on_sqlite
+def test_a_vault_that_is_a_file_is_none(find):
+    assert find("identity vault").severity is Severity.OK
+
+
+@on_sqlite
+def test_a_private_site_is_good(find):
+    assert find("permissions").severity is Severity.OK
+
+
+@on_sqlite
+@pytest.mark.parametrize("name", ["", "storage", "vault.sqlite", "medr1.sqlite", "site.key"])
+def test_what_others_can_read_is_bad_and_named(find, site, name):
+    (site.data_dir / "storage").mkdir()
+    (site.data_dir / "site.key").touch()
+    path = site.data_dir / name
+    path.chmod(path.stat().st_mode | 0o044)
+
+    finding = find("permissions")
+
+    assert finding.severity is Severity.BAD
+    assert f"`chmod -R go= {path}`" in finding.message
+
+
+@on_sqlite
+def test_a_group_that_may_read_is_none_of_the_others(find, site):
+    site.data_dir.chmod(0o2770)
+
+    assert find("permissions", MEDR1_GROUP_ACCESS="true").severity is Severity.OK
+
+
+def test_a_warning_is_no_failure():
+    finding = Finding("vault", Severity.WARNING, "it works")
+
+    assert finding.is_ok
+    assert json.loads(json.dumps(finding.to_json())) == {
+        "subject": "vault",
+        "is_ok": True,
+        "severity": "warn",
+        "message": "it works",
+    }
+    assert not replace(finding, severity=Severity.BAD).is_ok
