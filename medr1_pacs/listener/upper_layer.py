@@ -86,6 +86,9 @@ class PduSocket(AssociationSocket):
         while filled < len(buffer):
             if connection is None or not (count := connection.recv_into(buffer[filled:])):
                 raise ConnectionError("the connection was closed")
+            # A sender with Nagle's algorithm holds the end of a PDU until what came before is
+            # acknowledged; the system delays that unless told again after a read (tcp(7)).
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             filled += count
             if filled < len(buffer) and time.monotonic() > deadline:
                 raise TimeoutError("the rest of a PDU did not come in time")
