@@ -58,6 +58,12 @@ class ProjectRules:
     projects: tuple[Project, ...] = (Project(DEFAULT_PROJECT, "Default project"),)
     rules: tuple[ProjectRule, ...] = ()
 
+    @property
+    def called_ae_titles(self) -> frozenset[str]:
+        """The called AE titles that rules name; a peer may call them."""
+        titles = (rule.equals.get("called_ae_title", "").strip(" ") for rule in self.rules)
+        return frozenset(filter(None, titles))
+
     def match(self, arrival: Mapping[str, str]) -> dict[str, str]:
         """Return project name -> the rule that named it."""
         matched = {

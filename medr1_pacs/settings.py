@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from medr1_pacs.admission import is_ae_title
 from medr1_pacs.errors import SettingInvalid
 
 SETTINGS_FILE = "medr1.toml"
 """Read from the working folder, or from the path in `MEDR1_SETTINGS_FILE`."""
 
-_AE_TITLE = re.compile(r"(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}")  # PS3.5 Table 6.2-1, VR AE
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to knock, not to bind
 _SQLITE = "sqlite:///"
 # What Kubernetes adds to every container for a service whose name begins with medr1, besides
@@ -96,7 +96,8 @@ class Settings:
 
     allowed_peers: tuple[str, ...] = ()
     """Who may send, as `AE_TITLE@ADDRESS` or `AE_TITLE@NETWORK/BITS`; `*` for any AE title.
-    Empty: anyone who reaches the port, which loopback alone allows."""
+    `->LUNG+HEART` behind it says which called AE titles it may use; without, every known one.
+    Empty: this machine alone."""
 
     web_host: str = "127.0.0.1"
     """Address the web pages bind."""
@@ -120,7 +121,11 @@ class Settings:
     """Associations open at once; PACS routers open one a modality."""
 
     association_idle_s: float = 600.0
-    """Seconds without traffic after which an association is aborted."""
+    """Seconds without traffic after which an association is aborted; one PDU may take no longer."""
+
+    instance_max_mb: int = 8_192
+    """Size of one data set in MiB above which C-STORE is refused (C001); it is collected in memory,
+    and the largest multi-frame and whole-slide instances have a few GiB."""
 
     batch_size: int = 0
     """Prompts a worker answers at once; 0: 8 on a CPU, 64 on a GPU (as the authors of Med-R1)."""
@@ -286,7 +291,7 @@ def reachable_host(host: str) -> str:
 
 
 def _check(settings: Settings) -> None:
-    if not _AE_TITLE.fullmatch(settings.ae_title):
+    if not is_ae_title(settings.ae_title):
         raise SettingInvalid(
             f"MEDR1_AE_TITLE: {settings.ae_title!r} is not an AE title: "
             "1 to 16 printable characters without a backslash"
@@ -295,7 +300,7 @@ def _check(settings: Settings) -> None:
         if not 0 <= getattr(settings, name) <= 65535:
             raise SettingInvalid(f"MEDR1_{name.upper()}: a TCP port is 0 to 65535")
     positive = (
-        "study_quiet_s backlog_max max_associations association_idle_s "
+        "study_quiet_s backlog_max max_associations association_idle_s instance_max_mb "
         "decode_memory_mb decode_timeout_s"
     )
     for name in positive.split():

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from medr1_pacs.admission import known_called_titles, parse_allowed_peers
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.cli.wiring import (
     check_dicom_host,
@@ -96,7 +97,6 @@ def up() -> None:
 
 def listen() -> None:
     """Receive instances by C-STORE."""
-    from medr1_pacs.listener.admission import parse_allowed_peers
     from medr1_pacs.listener.associations import AssociationLog
     from medr1_pacs.listener.server import Listener
     from medr1_pacs.steps.beating import Heartbeat
@@ -112,15 +112,21 @@ def listen() -> None:
     def is_accepting() -> bool:
         return listener.accept_loop_age_s < ACCEPT_LOOP_MAX_S
 
+    peers = parse_allowed_peers(settings.allowed_peers)
+    rules = load_project_rules(settings.projects)
     listener = Listener(
         open_store(settings),
         AssociationLog(write_rows),
         ae_title=settings.ae_title,
         host=settings.dicom_host,
         port=settings.dicom_port,
-        peers=parse_allowed_peers(settings.allowed_peers),
+        peers=peers,
+        called_ae_titles=known_called_titles(
+            peers, settings.ae_title, rules=rules.called_ae_titles
+        ),
         max_associations=settings.max_associations,
         association_idle_s=settings.association_idle_s,
+        instance_max_bytes=settings.instance_max_mb << 20,
     )
     stop = stop_on_signal()
     with listener, Heartbeat(research, ProcessKind.LISTEN, is_alive=is_accepting):

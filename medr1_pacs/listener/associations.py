@@ -18,6 +18,8 @@ from medr1_pacs.records.received import AssociationRecord
 
 logger = logging.getLogger(__name__)
 
+_LAST_WRITE_MAX_S = 3.0
+
 WriteRows = Callable[[Sequence[AssociationRecord]], None]
 
 
@@ -36,9 +38,9 @@ class AssociationLog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left and end the heartbeat."""
+        """Write what is left and end the heartbeat; a database that is away is not waited for."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_LAST_WRITE_MAX_S)
 
     def opened(self, calling_ae_title: str, called_ae_title: str, peer_address: str) -> str:
         """Note an accepted association; returns its token, which names the files it brings."""

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from medr1_pacs.listener.admission import AllowedPeer, is_admitted
 from medr1_pacs.listener.associations import AssociationLog
-from medr1_pacs.listener.store_request import SUCCESS, StoreResponse, answer_store_request
+from medr1_pacs.listener.store_request import (
+    SUCCESS,
+    StoreResponse,
+    answer_store_request,
+    refuse_too_large,
+)
 from medr1_pacs.part10 import FileMeta
 from medr1_pacs.storage.instances import InstanceStore
-
-logger = logging.getLogger(__name__)
-
-_REJECTED_PERMANENT, _BY_SERVICE_USER = 0x01, 0x01
-_CALLING_AE_TITLE_NOT_RECOGNISED = 0x03  # PS3.8 Table 9-21
 
 
 class Handlers:
     """The event handlers of one listener; `bindings` is what pynetdicom takes."""
 
-    def __init__(
-        self, store: InstanceStore, associations: AssociationLog, peers: tuple[AllowedPeer, ...]
-    ) -> None:
+    def __init__(self, store: InstanceStore, associations: AssociationLog) -> None:
         self._store = store
         self._associations = associations
-        self._peers = peers
         self._tokens: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
 
     @property
     def bindings(self) -> list[tuple[evt.EventType, object]]:
         return [
-            (evt.EVT_REQUESTED, self.handle_requested),
             (evt.EVT_ACCEPTED, self.handle_accepted),
             (evt.EVT_C_ECHO, self.handle_echo),
             (evt.EVT_C_STORE, self.handle_store),
@@ -43,21 +37,6 @@ class Handlers:
             (evt.EVT_ABORTED, self.handle_aborted),
             (evt.EVT_CONN_CLOSE, self.handle_closed),
         ]
-
-    def handle_requested(self, event: evt.Event) -> None:
-        """Reject a requestor that is not on the allow list, before anything is negotiated."""
-        requestor = event.assoc.requestor
-        calling = event.assoc.requestor.primitive.calling_ae_title.strip()
-        if not is_admitted(self._peers, calling, requestor.address):
-            logger.warning(
-                "rejected an association: the requestor is not in MEDR1_ALLOWED_PEERS",
-                extra={"action": "reject", "peer_address": requestor.address},
-            )
-            event.assoc.acse.send_reject(
-                _REJECTED_PERMANENT, _BY_SERVICE_USER, _CALLING_AE_TITLE_NOT_RECOGNISED
-            )
-            # Waits until the rejection is sent: pynetdicom closes the socket when we return.
-            event.assoc.kill()
 
     def handle_accepted(self, event: evt.Event) -> None:
         association = event.assoc
@@ -73,6 +52,8 @@ class Handlers:
     def handle_store(self, event: evt.Event) -> Dataset:
         """Store one instance; acknowledge it only once its bytes and its name are durable."""
         association, request = event.assoc, event.request
+        if request.DataSet.is_exceeded:
+            return _to_dataset(refuse_too_large(request.DataSet.limit_bytes))
         token = self._tokens[association]
         meta = FileMeta(
             sop_class_uid=str(request.AffectedSOPClassUID),
@@ -88,17 +69,23 @@ class Handlers:
         return _to_dataset(response)
 
     def handle_released(self, event: evt.Event) -> None:
-        self._close(event, "released")
+        self._close(event.assoc, "released")
 
     def handle_aborted(self, event: evt.Event) -> None:
-        self._close(event, "aborted")
+        self._close(event.assoc, "aborted")
 
     def handle_closed(self, event: evt.Event) -> None:
-        # An abort of the peer closes the connection before pynetdicom tells of it.
-        self._close(event, "aborted" if event.assoc.acse.is_aborted("a-abort") else "lost")
+        # An abort of either side closes the connection before pynetdicom tells of it.
+        association = event.assoc
+        is_aborted = association.is_aborted or association.acse.is_aborted("a-abort")
+        self._close(association, "aborted" if is_aborted else "lost")
 
-    def _close(self, event: evt.Event, ending: str) -> None:
-        if token := self._tokens.pop(event.assoc, None):
+    def ended(self, association: Association) -> None:
+        """Close what ended without any of these events."""
+        self._close(association, "lost")
+
+    def _close(self, association: Association, ending: str) -> None:
+        if token := self._tokens.pop(association, None):
             self._associations.closed(token, ending)
 
 

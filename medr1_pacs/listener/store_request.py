@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
+TOO_LARGE = 0xC001
+"""A700 would make a PACS send the instance again for ever."""
 
 _COMMENT_MAX = 64  # PS3.7 C.5.6: Error Comment is VR LO
 
@@ -47,6 +49,12 @@ def answer_store_request(
     return StoreResponse(SUCCESS)
 
 
-def _refuse(status: int, phase: str, error: Exception) -> StoreResponse:
+def refuse_too_large(limit_bytes: int) -> StoreResponse:
+    """Refuse a data set that was dropped while it came."""
+    message = f"the instance exceeds MEDR1_INSTANCE_MAX_MB ({limit_bytes >> 20} MiB)"
+    return _refuse(TOO_LARGE, "receive", message)
+
+
+def _refuse(status: int, phase: str, error: Exception | str) -> StoreResponse:
     logger.error("refused a C-STORE: %s", error, extra={"action": "store", "phase": phase})
     return StoreResponse(status, str(error)[:_COMMENT_MAX])

@@ -24,7 +24,7 @@ from medr1_pacs.steps.claiming import release_dead_claims
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-LEAVE_S = 5.0
+LEAVE_S = 2.0
 """How long the end of a process waits for the database to forget it; the next start does it too."""
 GAP_MAX_S = 3 * HEARTBEAT_S
 """What the time between two looks at a step counts at most; more of it was a suspend."""

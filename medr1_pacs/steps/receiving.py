@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medr1_pacs.errors import InstanceUnreadable, SourceUnreadable
 from medr1_pacs.part10 import (
@@ -18,6 +18,7 @@ from medr1_pacs.part10 import (
     read_file_meta,
 )
 from medr1_pacs.storage.instances import NO_ASSOCIATION, InstanceStore, StoredName
+from medr1_pacs.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES
 
 _CHUNK_BYTES = 1 << 20
 
@@ -60,16 +61,23 @@ def ingest_file(store: InstanceStore, path: Path, *, called_ae_title: str) -> St
     """
     with _named_source_failures(), path.open("rb") as file:
         meta, _ = read_file_meta(file)
-        if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            raise InstanceUnreadable(
-                "Deflated transfer syntax is not accepted; convert it with `dcmconv +te IN OUT`"
-            )
+        _check_transfer_syntax(UID(meta.transfer_syntax_uid))
         own = replace(
             meta,
             calling_ae_title=meta.calling_ae_title or "FILE",
             called_ae_title=called_ae_title,
         )
         return store.put(_parts(encode_file_meta(own), file))
+
+
+def _check_transfer_syntax(transfer_syntax_uid: UID) -> None:
+    if transfer_syntax_uid in ACCEPTED_TRANSFER_SYNTAXES:
+        return
+    is_deflated = transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+    raise InstanceUnreadable(
+        f"the transfer syntax {transfer_syntax_uid.name} is not accepted; convert it "
+        + ("with `dcmconv +te IN OUT`" if is_deflated else "to Explicit VR Little Endian")
+    )
 
 
 def _parts(head: bytes, file: BinaryIO) -> Iterator[bytes]:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from factories import NOON, SITE_KEY, make_indexed_instance
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_context
+from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
 
+from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
 from medr1_pacs.db.vault import VaultBase
+from medr1_pacs.listener import associations as association_log
+from medr1_pacs.listener.associations import AssociationLog
+from medr1_pacs.listener.server import Listener
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.planned import Decoding, WindowRequest
@@ -55,6 +64,57 @@ def reconcile(
 def index(indexer: Indexer) -> Callable[..., IndexReport]:
     """Index the backlog once."""
     return indexer.index
+
+
+@pytest.fixture
+def listen(monkeypatch):
+    """Start listeners on free ports; keywords as `Listener`, and what writes association rows."""
+    monkeypatch.setattr(association_log, "ASSOCIATION_HEARTBEAT_S", 0.05)
+    with ExitStack() as listeners:
+
+        def listen(store, write_rows=lambda rows: None, **changes):
+            arguments = {"ae_title": "MEDR1", "host": "127.0.0.1", "port": 0}
+            listener = Listener(store, AssociationLog(write_rows), **(arguments | changes))
+            return listeners.enter_context(listener)
+
+        yield listen
+
+
+def hang_up(association, connection):
+    """End an association; pynetdicom leaves a connection open that broke."""
+    association.abort()
+    if connection is not None:
+        connection.close()
+
+
+@pytest.fixture
+def associate():
+    """Open associations with a listener, each able to send what is asked for."""
+    with ExitStack() as open_associations:
+
+        def associate(
+            listener, *syntaxes, ae_title="SCANNER", called="MEDR1", sop_class=CTImageStorage
+        ):
+            ae = AE(ae_title)
+            ae.requested_contexts = [
+                build_context(sop_class, syntax) for syntax in syntaxes or (ExplicitVRLittleEndian,)
+            ]
+            ae.add_requested_context(Verification)
+            ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+            association = ae.associate("127.0.0.1", listener.port, ae_title=called)
+            open_associations.callback(hang_up, association, association.dul.socket.socket)
+            return association
+
+        yield associate
+
+
+@pytest.fixture
+def write_rows(database):
+    def write_rows(records):
+        with database.write() as session:
+            record_associations(session, records, datetime.now(UTC))
+
+    return write_rows
 
 
 @pytest.fixture

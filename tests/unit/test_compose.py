@@ -10,9 +10,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from medr1_pacs.admission import Rejection, find_rejection, parse_allowed_peers
 from medr1_pacs.cli import app
 from medr1_pacs.healthcheck import CALLING_AE_TITLE, CHECKS
-from medr1_pacs.listener.admission import is_admitted, parse_allowed_peers
 from medr1_pacs.settings import Settings, is_loopback
 
 ROOT = Path(__file__).parents[2]
@@ -189,13 +189,24 @@ def test_no_password_is_written_down():
         assert re.fullmatch(r"\$\{[A-Z_]+_PASSWORD:\?[^}]+\}", password)
 
 
+def rejection_of(line: str, address: str) -> Rejection | None:
+    """How the listener's own health check is answered from an address."""
+    return find_rejection(
+        parse_allowed_peers([line]),
+        frozenset({Settings().ae_title}),
+        calling_ae_title=CALLING_AE_TITLE,
+        called_ae_title=Settings().ae_title,
+        address=address,
+    )
+
+
 def test_the_allow_list_is_required_and_admits_the_health_check():
     environment = SERVICES["listener"]["environment"]
     own, _, theirs = environment["MEDR1_ALLOWED_PEERS"].partition(",")
 
     assert re.fullmatch(r"\$\{MEDR1_ALLOWED_PEERS:\?[^}]+\}", theirs)
-    assert is_admitted(parse_allowed_peers([own]), CALLING_AE_TITLE, "127.0.0.1")
-    assert not is_admitted(parse_allowed_peers([own]), CALLING_AE_TITLE, "172.18.0.1")
+    assert rejection_of(own, "127.0.0.1") is None
+    assert rejection_of(own, "172.18.0.1") is not None
     assert not is_loopback(environment["MEDR1_DICOM_HOST"])
 
 

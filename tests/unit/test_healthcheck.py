@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from medr1_pacs.admission import parse_allowed_peers
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import record_heartbeat
 from medr1_pacs.errors import TransientError
 from medr1_pacs.healthcheck import CHECKS, main
-from medr1_pacs.listener.admission import parse_allowed_peers
 from medr1_pacs.listener.associations import AssociationLog
 from medr1_pacs.listener.server import Listener
 from medr1_pacs.records.listed import WorkerListing

@@ -47,6 +47,13 @@ def test_a_rule_adds_its_project_and_says_why(load):
     assert load(SITE).match(arrival(called_ae_title="LUNG")) == {"lung": "called_ae_title = LUNG"}
 
 
+def test_the_called_ae_titles_of_rules_are_known(load):
+    padded = SITE.replace('"LUNG"', '"LUNG "')
+
+    assert load(padded).called_ae_titles == {"LUNG"}
+    assert load_project_rules(None).called_ae_titles == frozenset()
+
+
 def test_a_rule_compares_all_its_values(load):
     rules = load(SITE)
 

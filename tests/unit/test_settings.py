@@ -129,6 +129,7 @@ def test_lists_and_booleans_of_a_file_are_taken_as_they_are(load):
         ({"MEDR1_STUDY_QUIET_S": "0"}, "MEDR1_STUDY_QUIET_S: must be above 0"),
         ({"MEDR1_STUDY_QUIET_S": "nan"}, "MEDR1_STUDY_QUIET_S"),
         ({"MEDR1_STUDY_QUIET_S": "inf"}, "MEDR1_STUDY_QUIET_S"),
+        ({"MEDR1_INSTANCE_MAX_MB": "0"}, "MEDR1_INSTANCE_MAX_MB: must be above 0"),
         ({"MEDR1_BACKLOG_MAX": "-5"}, "MEDR1_BACKLOG_MAX: must be above 0"),
         ({"MEDR1_BATCH_SIZE": "-1"}, "MEDR1_BATCH_SIZE"),
         ({"MEDR1_STORAGE_RESERVE_MB": "-1"}, "MEDR1_STORAGE_RESERVE_MB"),
