@@ -59,6 +59,17 @@ class Service:
             lambda: echo("127.0.0.1", self.dicom_port, called_ae_title=AE_TITLE), START_S
         )
 
+    def kill_and_start(self) -> None:
+        """Kill `up`, wait until its children have ended with it, and start it again."""
+        assert self._process is not None, "the service was started"
+        children = (
+            psutil.Process(self._process.pid).children() if self._process.poll() is None else []
+        )
+        self._process.kill()
+        self._process.wait()
+        psutil.wait_procs(children, timeout=60)
+        self.start()
+
     def stop(self) -> int:
         """Stop with SIGTERM; returns the exit status."""
         if self._process is None:
