@@ -11,8 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from medr1_pacs.checkpoints import load_registry, verify_files
+from medr1_pacs.db.overview import list_open_matters
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
@@ -85,6 +87,7 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
         "broker": check_broker,
         "DICOM port": _dicom,
         "web port": lambda s: _port(s.web_host, s.web_port),
+        "for a person": _open_matters,
         "questions": _questions,
         "checkpoints": _checkpoints,
         "worker packages": check_packages,
@@ -132,6 +135,30 @@ def _vault(settings: Settings) -> str:
             "answers may read names: make a role of its own and name it in MEDR1_VAULT_URL"
         )
     return found
+
+
+def _open_matters(settings: Settings) -> str:
+    """Warn of what waits for a person, and of what a process says that it cannot do."""
+    if not all(path.exists() for path in settings.database_paths):
+        return "nothing received yet"
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            matters = list_open_matters(session)
+            troubles = [worker.trouble for worker in list_workers(session) if worker.trouble]
+    finally:
+        database.dispose()
+    found = [f"{file.name} is set aside: {file.reason}" for file in matters.set_aside]
+    if matters.held:
+        found.append(f"{len(matters.held)} instances are held: `medr1-pacs instances held`")
+    if matters.quarantined:
+        found.append(
+            f"{len(matters.quarantined)} instances are in quarantine: "
+            "`medr1-pacs instances quarantined`"
+        )
+    if found or troubles:
+        raise Warned("; ".join((*troubles, *found)))
+    return "nothing is set aside, held or in quarantine"
 
 
 def _permissions(settings: Settings) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from celery import Celery
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import DeviceBroken, Medr1Error
+from medr1_pacs.errors import CheckpointMissing, DeviceBroken, Medr1Error
 from medr1_pacs.processes import DEVICE_BROKEN
 from medr1_pacs.steps.answering import answer_batch
 from medr1_pacs.steps.beating import Heartbeat
@@ -39,7 +39,7 @@ def register_render_task(place: Workplace, instances: InstanceStore, decoder: De
     """Let a worker draw."""
     heartbeat = place.heartbeat
 
-    @place.app.task(name=RENDER_TASK, throws=(Medr1Error,))
+    @place.app.task(name=RENDER_TASK, shared=False, throws=(Medr1Error,))
     def render() -> None:
         """Draw every picture that is planned."""
 
@@ -60,10 +60,15 @@ def register_answer_task(place: Workplace, engines: EngineCache) -> None:
     """Let a worker answer."""
     heartbeat = place.heartbeat
 
-    @place.app.task(name=ANSWER_TASK, throws=(Medr1Error,))
+    @place.app.task(name=ANSWER_TASK, shared=False, throws=(Medr1Error,))
     def answer(checkpoint: str) -> None:
         """Answer every prompt that waits for one checkpoint."""
-        engine = heartbeat.watch(lambda: engines.get(checkpoint))
+        try:
+            engine = heartbeat.watch(lambda: engines.get(checkpoint))
+        except CheckpointMissing as error:
+            heartbeat.note_trouble(str(error))
+            raise
+        heartbeat.note_trouble(None)
 
         def step() -> object | None:
             try:

@@ -23,7 +23,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.tables import Generation, Rendering
+from medr1_pacs.db.tables import Generation, Rendering, Worker
+from medr1_pacs.processes import HEARTBEAT_S
 from medr1_pacs.records.words import GenerationState, RenderingState
 from medr1_pacs.records.work import Claim
 
@@ -156,8 +157,23 @@ class WorkQueue:
         return bool(session.scalar(select(exists().where(claimed, self.table.claimed_until < now))))
 
     def expire(self, session: Session) -> int:
-        """Take back the rows whose claim ended without a result; returns how many."""
-        return self._take_back(session, self.table.claimed_until < database_now(session))
+        """Take back the rows whose claim ended without a result; returns how many.
+
+        An owner that lives could not renew or record: the database was away for longer than it
+        kept its result. That is nobody's fault.
+        """
+        now = database_now(session)
+        ended = self.table.claimed_until < now
+        # Of one that died with its claim, the last heartbeat is older than that by now.
+        since = now - timedelta(seconds=2 * HEARTBEAT_S)
+        living = select(Worker.name).where(Worker.heartbeat_at > since)
+        of_the_living = self.table.claimed_by.in_(living)
+        freed: Any = session.execute(
+            update(self.table)
+            .where(self.table.claim_token.is_not(None), ended, of_the_living)
+            .values(**_UNCLAIMED, due_at=now)
+        )
+        return int(freed.rowcount) + self._take_back(session, ended)
 
     def release(self, session: Session, owners: Sequence[str], *, were_killed: bool = False) -> int:
         """Take back what processes held that are gone; returns how many rows.

@@ -19,6 +19,7 @@ from medr1_pacs.db.tables import (
     Series,
     Study,
     StudyVersion,
+    Worker,
 )
 from medr1_pacs.errors import InstanceDamaged
 from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
@@ -119,6 +120,9 @@ def find_settled(
     """
     asked = session.scalars(select(Study).where(_is_asked())).all()
     pending = _count_pending(session) if asked else {}
+    names = {name for counts in pending.values() for name in counts}
+    obstacles = dict.fromkeys(names - set(configured_checkpoints), "is not configured")
+    obstacles |= dict.fromkeys(_unloadable(session, names), "no worker can load: see `doctor`")
     changes: dict[int, tuple[StudyState, str]] = {}
     for study in asked:
         if study.id not in pending:
@@ -127,9 +131,9 @@ def find_settled(
             changes[study.id] = (state, "; ".join(failures))
             continue
         reason = "; ".join(
-            f"{count} prompts wait for the checkpoint {name}, which is not configured"
+            f"{count} prompts wait for the checkpoint {name}, which {obstacles[name]}"
             for name, count in sorted(pending[study.id].items())
-            if name not in configured_checkpoints
+            if name in obstacles
         )
         if reason != study.state_reason or study.state is not StudyState.ASKED:
             changes[study.id] = (StudyState.ASKED, reason)
@@ -142,6 +146,13 @@ def record_settled(session: Session, changes: Mapping[int, tuple[StudyState, str
         study = get_locked(session, study_id)
         if study.state in (StudyState.ASKED, StudyState.COMPLETE):
             set_state(session, study, state, reason)
+
+
+def _unloadable(session: Session, names: Collection[str]) -> set[str]:
+    """Return the checkpoints that a worker says it cannot load."""
+    troubles = session.scalars(select(Worker.trouble).where(Worker.trouble.is_not(None)))
+    said = " ".join(filter(None, troubles))
+    return {name for name in names if f"checkpoint {name} cannot be loaded" in said}
 
 
 def _is_asked() -> ColumnElement[bool]:

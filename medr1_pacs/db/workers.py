@@ -22,6 +22,7 @@ def record_heartbeat(session: Session, worker: WorkerListing) -> None:
     row.kind, row.queues = worker.kind, list(worker.queues)
     row.started_at, row.heartbeat_at = worker.started_at, worker.heartbeat_at
     row.last_claim_at = worker.last_claim_at or row.last_claim_at
+    row.trouble = worker.trouble
     row.tokens_per_second = worker.tokens_per_second or row.tokens_per_second
 
 

@@ -76,3 +76,5 @@ class WorkerListing:
     heartbeat_at: datetime
     last_claim_at: datetime | None = None
     tokens_per_second: float | None = None
+    trouble: str | None = None
+    """What it cannot do at the moment, as load a checkpoint; a sentence."""

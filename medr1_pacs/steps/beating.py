@@ -94,6 +94,10 @@ class Heartbeat:
             tokens = sum(output.completion_tokens for output in outputs)
             self._listing = replace(self._listing, tokens_per_second=round(tokens / seconds, 1))
 
+    def note_trouble(self, trouble: str | None) -> None:
+        """Say what this process cannot do at the moment; None once it can."""
+        self._listing = replace(self._listing, trouble=trouble)
+
     def _run(self) -> None:
         self._write(release_dead_claims)
         step, dead = _Stopwatch(), _Stopwatch()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from factories import make_engine_identity, make_instance, put_instance
 from fakes import FakeDecoder, FakeEngine
@@ -9,9 +11,11 @@ from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.studies import find_settled, record_settled, retry_failed
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering, Study
+from medr1_pacs.db.workers import record_heartbeat
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import DeviceBroken, Interrupted, PixelDataUnusable, TransientError
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
+from medr1_pacs.records.listed import WorkerListing
 from medr1_pacs.records.words import (
     GenerationState,
     Modality,
@@ -262,6 +266,20 @@ def test_work_that_was_interrupted_is_free_for_the_next_worker_at_once(ask, rend
 
     assert {row.attempts for row in rows(Generation)} == {0}
     assert answer(FakeEngine()) is not None
+
+
+def test_a_study_says_that_no_worker_can_load_its_checkpoint(ask, render, settle, study, database):
+    ask()
+    render()
+    with database.write() as session:
+        now = database_now(session)
+        listing = WorkerListing("answer@here/1/1", "answer", [], now, now)
+        trouble = "the checkpoint demo cannot be loaded: no such file"
+        record_heartbeat(session, replace(listing, trouble=trouble))
+
+    settle()
+
+    assert "no worker can load: see `doctor`" in study()[1]
 
 
 def test_a_device_that_answers_nothing_any_more_fails_nothing(ask, render, answer, rows):

@@ -16,7 +16,9 @@ from medr1_pacs.db.generations import (
 )
 from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
 from medr1_pacs.db.tables import Answer, AuditEvent, Generation, Rendering
+from medr1_pacs.db.workers import record_heartbeat
 from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.records.listed import WorkerListing
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import GenerationState, ParseStatus, RenderingState
 from medr1_pacs.records.work import Claim, RenderedPicture
@@ -187,6 +189,21 @@ def test_rows_that_were_lost_together_are_suspect_and_next_claimed_alone(
 
     assert [(row.is_suspect, row.attempts) for row in rows(table)] == [(True, 0)] * 3
     assert [claim(table).row_ids for _ in ids] == [(row_id,) for row_id in ids]
+
+
+def test_the_claim_of_an_owner_that_lives_ends_unharmed(database, claim, table, add_work, rows):
+    add_work(table, 1)
+    claim(table, owner="answer@here/1/1")
+    with database.write() as session:
+        now = database_now(session)
+        record_heartbeat(session, WorkerListing("answer@here/1/1", "answer", [], now, now))
+        session.execute(update(table).values(claimed_until=now - timedelta(seconds=1)))
+
+    with database.write() as session:
+        assert QUEUE[table].expire(session) == 1
+
+    (row,) = rows(table)
+    assert (row.claim_token, row.attempts, row.is_suspect) == (None, 0, False)
 
 
 def test_a_row_that_a_kill_from_outside_lost_alone_rests_after_ten_of_them(

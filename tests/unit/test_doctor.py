@@ -7,8 +7,12 @@ import os
 from dataclasses import replace
 
 import pytest
+from factories import NOON
 
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.set_aside import replace_set_aside
 from medr1_pacs.doctor import Finding, Severity, examine
+from medr1_pacs.records.received import SetAsideFile
 
 
 @pytest.fixture
@@ -101,3 +105,20 @@ def test_a_warning_is_no_failure():
         "message": "it works",
     }
     assert not replace(finding, severity=Severity.BAD).is_ok
+
+
+def test_what_waits_for_a_person_is_a_warning(site, find):
+    database = Database(site.database_url)
+    file = SetAsideFile("1-0-0.dcm", "Input/output error", None, None, NOON)
+    with database.write() as session:
+        replace_set_aside(session, [file])
+    database.dispose()
+
+    finding = find("for a person")
+
+    assert finding.severity is Severity.WARNING
+    assert "1-0-0.dcm is set aside: Input/output error" in finding.message
+
+
+def test_without_open_matters_doctor_says_so(find):
+    assert find("for a person").severity is Severity.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -14,9 +15,11 @@ from medr1_pacs.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Generation, Instance, Prompt, Study
 from medr1_pacs.demo.studies import make_study
+from medr1_pacs.processes import StopSignal
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.words import Modality, StudyState
 from medr1_pacs.routing.synonyms import load_synonyms
+from workers import sweep as sweep_module
 from workers.app import make_app
 from workers.bells import BellTower
 from workers.sweep import Sweep
@@ -105,3 +108,47 @@ def test_prompts_that_wait_for_the_demo_are_withdrawn_once_weights_are_there(
 
     assert set(read(select(Prompt.checkpoint))) == {"xray"}
     assert read(select(Study.version)) == [2]
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_defect_in_one_step_stops_no_other(make_sweep, store, read, monkeypatch):
+    put_instance(store, make_instance())
+    sweep = make_sweep()
+    monkeypatch.setattr(sweep_module, "expire_claims", lambda *_: 1 / 0)
+    monkeypatch.setattr(sweep_module, "complete_studies", lambda *_, **__: 1 / 0)
+
+    sweep.tick()
+
+    assert len(read(select(Instance.id))) == 1
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_studies_complete_while_others_arrive_without_pause(
+    make_sweep, store, index, read, monkeypatch
+):
+    put_instance(store, make_instance(StudyInstanceUID="1.2.1"))
+    index()
+    time.sleep(0.01)
+    sweep = make_sweep()
+    monkeypatch.setattr(sweep, "_index", lambda: None)  # it is always behind
+    put_instance(store, make_instance(StudyInstanceUID="1.2.2"))
+
+    sweep.tick()
+
+    assert StudyState.RECEIVING not in read(select(Study.state))
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_without_the_lease_nothing_is_done(make_sweep, store, read):
+    put_instance(store, make_instance())
+    stop, asked = StopSignal(), []
+
+    def has_lease():
+        asked.append(True)
+        stop.set()
+        return False
+
+    make_sweep().run(stop, lambda tick: tick(), has_lease)
+
+    assert asked == [True]
+    assert read(select(Instance.id)) == []

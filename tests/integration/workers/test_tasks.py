@@ -12,6 +12,7 @@ import pytest
 from fakes import FakeEngine
 
 from medr1_pacs.db.tables import Generation
+from medr1_pacs.errors import CheckpointMissing
 from medr1_pacs.installation import ROOT
 from medr1_pacs.processes import DEVICE_BROKEN
 from medr1_pacs.records.words import GenerationState
@@ -58,6 +59,9 @@ class Watch:
     def __init__(self) -> None:
         self.is_watching = False
 
+    def note_trouble(self, trouble: str | None) -> None:
+        self.trouble = trouble
+
     def watch(self, step: Callable[[], Any]) -> Any:
         self.is_watching = True
         try:
@@ -81,6 +85,23 @@ def test_loading_the_weights_is_watched(database, pictures, tmp_path):
     app.tasks[ANSWER_TASK]("ct")
 
     assert watched == [("ct", True)]
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_told(database, pictures, tmp_path):
+    heartbeat = Watch()
+
+    class Engines:
+        def get(self, checkpoint: str) -> FakeEngine:
+            raise CheckpointMissing("the checkpoint ct cannot be loaded: no such file")
+
+    app = make_app("filesystem://", tmp_path)
+    place = Workplace(app, database, pictures, heartbeat, lambda: False, lambda status: None)
+    register_answer_task(place, Engines())
+
+    with pytest.raises(CheckpointMissing):
+        app.tasks[ANSWER_TASK]("ct")
+
+    assert heartbeat.trouble == "the checkpoint ct cannot be loaded: no such file"
 
 
 def test_a_worker_whose_device_is_broken_ends_so_that_it_is_started_again(
