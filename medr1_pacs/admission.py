@@ -114,10 +114,20 @@ def called_titles_of(peers: Sequence[AllowedPeer], calling_ae_title: str) -> fro
 
     None: it is bound to none, and may call every known title.
     """
-    lines = [peer for peer in peers if peer.has_title(calling_ae_title)]
+    lines = _lines_of(peers, calling_ae_title)
     if not peers or any(peer.called_ae_titles is None for peer in lines):
         return None
     return frozenset().union(*(peer.called_ae_titles or () for peer in lines))
+
+
+def _lines_of(peers: Sequence[AllowedPeer], calling_ae_title: str) -> list[AllowedPeer]:
+    """Return the lines that name a title; only one that none names is any of `*`.
+
+    Else whoever a `*` admits could call itself by the name of a peer with a line of its own.
+    """
+    named = [peer for peer in peers if peer.calling_ae_title is not None]
+    own = [peer for peer in named if peer.has_title(calling_ae_title)]
+    return own or [peer for peer in peers if peer.calling_ae_title is None]
 
 
 def may_connect(peers: Sequence[AllowedPeer], address: str) -> bool:
@@ -136,7 +146,7 @@ def find_rejection(
     address: str,
 ) -> Rejection | None:
     """Return why an association is rejected; None when it is admitted."""
-    lines = [p for p in peers if p.has_title(calling_ae_title) and p.has_address(address)]
+    lines = [p for p in _lines_of(peers, calling_ae_title) if p.has_address(address)]
     if not lines and (peers or not may_connect(peers, address)):
         return Rejection.CALLING_AE_TITLE_NOT_RECOGNIZED
     is_bound_elsewhere = bool(lines) and not any(peer.may_call(called_ae_title) for peer in lines)

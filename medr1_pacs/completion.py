@@ -21,8 +21,9 @@ class OpenAssociation:
     heartbeat_at: datetime
 
 
-SET_ASIDE_QUIET_TIMES = 10
-"""How many quiet times a study waits for a file of it that was set aside."""
+PATIENCE_QUIET_TIMES = 10
+"""How many quiet times a study waits for a file of it that was set aside, or for an association
+that stays open and sends nothing of it."""
 
 
 def find_complete_studies(
@@ -42,11 +43,12 @@ def find_complete_studies(
     last_received_at
         For each study that is receiving, when its latest instance arrived.
     open_associations
-        An association whose heartbeat is older than `heartbeat_limit_s` is dead and holds nothing.
+        An association whose heartbeat is older than `heartbeat_limit_s` is dead and holds nothing;
+        one that lives holds its study for `PATIENCE_QUIET_TIMES`.
     oldest_waiting_at
         When the oldest instance arrived that waits for its row and is not set aside.
     set_aside
-        Studies of which a file is set aside; they wait `SET_ASIDE_QUIET_TIMES` times as long.
+        Studies of which a file is set aside; they wait `PATIENCE_QUIET_TIMES` times as long.
     """
     held = {
         association.study_id
@@ -59,7 +61,6 @@ def find_complete_studies(
     return sorted(
         study_id
         for study_id, received_at in last_received_at.items()
-        if study_id not in held
-        and known_until - received_at
-        >= quiet * (SET_ASIDE_QUIET_TIMES if study_id in set_aside else 1)
+        if known_until - received_at
+        >= quiet * (PATIENCE_QUIET_TIMES if study_id in held or study_id in set_aside else 1)
     )

@@ -9,10 +9,10 @@
     project = "lung"
     called_ae_title = "LUNG"
 
-`db.instances.record_instance` asks the rules for every new instance, by `add_to_projects`, which
-only ever adds: each rule that matches adds its project to the study, whoever sent the rest of it,
-and an instance that no rule matches adds `default`. An instance whose very bytes have a current row
-returns from `record_instance` before that, and adds none.
+`db.instances.record_instance` asks the rules for every arrival, by `add_to_projects`, which only
+ever adds: each rule that matches adds its project to the study, whoever sent the rest of it, also
+when the very bytes are known; an arrival that no rule matches adds `default`. One that is held for
+a person adds none until it is accepted.
 """
 
 from __future__ import annotations

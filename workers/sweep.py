@@ -35,6 +35,14 @@ STEP_S = 2.0
 TIDY_S = 60.0
 
 
+_CLOCK_STEP_S = 3.0
+"""What the clock may run ahead of the monotonic one between two ticks; more is a jump."""
+
+
+def _clock_gap_s() -> float:
+    return time.time() - time.monotonic()
+
+
 class Sweep:
     """Everything that happens because time passes."""
 
@@ -58,7 +66,9 @@ class Sweep:
         self._stop = StopSignal()
         self._away: dict[str, str] = {}
         self._tidied_at = float("-inf")
-        self._expire_from = float("-inf")
+        self._expire_from = time.monotonic() + CLAIM_S
+        self._clock_gap_s = _clock_gap_s()
+        self._has_lease: Callable[[], bool] = lambda: True
         self._settle_from = float("-inf")
         self._told_set_aside: dict[str, SetAsideFile] | None = None
         self._has_more = False
@@ -74,16 +84,17 @@ class Sweep:
         `watch` runs each tick and notices one that hangs; `has_lease` may raise a TransientError.
         """
         self._stop = stop
+        self._has_lease = has_lease
         while not stop.is_set():
             self._has_more = False
-            if self._may_tick(has_lease):
+            if self._may_go_on():
                 watch(self.tick)
             if not self._has_more:
                 stop.wait(TICK_S)
 
-    def _may_tick(self, has_lease: Callable[[], bool]) -> bool:
+    def _may_go_on(self) -> bool:
         try:
-            is_ours = has_lease()
+            is_ours = self._has_lease()
         except TransientError as error:
             self._note_away("_lease", error)
             return False
@@ -92,6 +103,7 @@ class Sweep:
 
     def tick(self) -> None:
         """Do what is due, in the order of the flow; what fails holds up its own step alone."""
+        self._note_clock()
         for step in (
             self._withdraw,
             self._index,
@@ -103,6 +115,8 @@ class Sweep:
             self._tidy,
             self._ring,
         ):
+            if not self._may_go_on():
+                return
             try:
                 step()
                 if self._away.pop(step.__name__, None):
@@ -111,6 +125,13 @@ class Sweep:
                 self._note_away(step.__name__, error)
             except Exception as error:  # noqa: BLE001 - a defect of ours; the others go on
                 self._note_defect(step.__name__, error)
+
+    def _note_clock(self) -> None:
+        """Expire nothing soon after a suspend or a clock that was set: owners renew first."""
+        gap_s = _clock_gap_s()
+        if abs(gap_s - self._clock_gap_s) > _CLOCK_STEP_S:
+            self._expire_from = time.monotonic() + CLAIM_S
+        self._clock_gap_s = gap_s
 
     def _note_defect(self, step: str, error: Exception) -> None:
         if self._away.get(step) != repr(error):

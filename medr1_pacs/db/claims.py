@@ -34,6 +34,7 @@ RENEW_S = 5.0
 """How often its owner renews it."""
 ATTEMPTS_MAX = 3
 LOSSES_MAX = 10
+_WAIT_MAX_S = 60.0
 
 _UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}
 
@@ -131,6 +132,12 @@ class WorkQueue:
         now = database_now(session)
         self._update_claimed(session, claim, is_suspect=True, due_at=now, error=error, **_UNCLAIMED)
 
+    def record_loss(self, session: Session, claim: Claim, error: str) -> None:
+        """Give rows back whose worker is lost with its device: no attempt, but who was claimed
+        alone may be what breaks it, and rests after ten losses."""
+        held = self.table.claim_token == claim.token
+        self._take_back(session, held, were_killed=True, error=error)
+
     def record_attempt(self, session: Session, claim: Claim, row_id: int, error: str) -> None:
         """Note that working on a row raised an error; after three the row rests as failed."""
         row = self.lock_claimed(session, claim, row_id)
@@ -184,7 +191,12 @@ class WorkQueue:
         return self._take_back(session, held, were_killed=were_killed)
 
     def _take_back(
-        self, session: Session, lost_rows: ColumnElement[bool], *, were_killed: bool = False
+        self,
+        session: Session,
+        lost_rows: ColumnElement[bool],
+        *,
+        were_killed: bool = False,
+        error: str = "its worker was lost while working on it",
     ) -> int:
         table, now = self.table, database_now(session)
         lost = session.execute(
@@ -204,8 +216,8 @@ class WorkQueue:
                     is_suspect=True,
                     attempts=attempts,
                     losses=losses,
-                    due_at=now + _wait(attempts),
-                    error="its worker was lost while working on it",
+                    due_at=now + _wait(attempts + losses),
+                    error=error,
                 )
             )
             if attempts >= ATTEMPTS_MAX or losses >= LOSSES_MAX:
@@ -235,4 +247,4 @@ class WorkQueue:
 
 
 def _wait(attempts: int) -> timedelta:
-    return timedelta(seconds=2.0**attempts if attempts else 0.0)
+    return timedelta(seconds=min(2.0**attempts, _WAIT_MAX_S) if attempts else 0.0)

@@ -6,7 +6,7 @@ what would be asked a second time about an equal picture is not asked.
 
 from __future__ import annotations
 
-from sqlalchemy import Select, delete, exists, select
+from sqlalchemy import Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -44,13 +44,14 @@ def find_equal(
 
 def move_waiting_prompts(session: Session, from_id: int, to_id: int) -> int:
     """Put the prompts of a rendering that have no run yet to another; returns how many."""
-    waiting = _prompts_that_wait(session, from_id)
+    waiting = _lock_prompts_that_wait(session, from_id)
     for prompt in waiting:
         if _same_prompt(session, to_id, prompt) is not None:
             _withdraw(session, prompt)
         else:
             prompt.rendering_id = to_id
             session.flush()
+            _take_from_claimants(session, prompt)
         _select_instead(session, prompt.question_id, from_id, to_id)
     return len(waiting)
 
@@ -64,11 +65,17 @@ def keep_answers(session: Session, rendering: Rendering) -> int:
     """
     kept = 0
     for equal in _equal_pictures_of_earlier_instances(session, rendering):
-        for prompt in _prompts_that_wait(session, rendering.id):
+        earlier = {prompt.id for prompt in _lock_prompts_that_wait(session, equal.id)}
+        for prompt in _lock_prompts_that_wait(session, rendering.id):
             answered = _same_prompt(session, equal.id, prompt)
-            if answered is None or not _has_run(session, answered):
+            if answered is None:
                 continue
             if _truth(session, rendering, prompt) != _truth(session, equal, prompt):
+                continue
+            if answered.id in earlier:  # not asked yet: the one of the newer instance is enough
+                _withdraw(session, answered)
+                continue
+            if not _has_run(session, answered):
                 continue
             _withdraw(session, prompt)
             _select_instead(session, prompt.question_id, rendering.id, equal.id)
@@ -91,10 +98,17 @@ def _equal_pictures_of_earlier_instances(session: Session, rendering: Rendering)
         .join(Instance, Rendering.instance_id == Instance.id)
         .where(
             Instance.sop_instance_uid == rendering.instance.sop_instance_uid,
-            Instance.id < rendering.instance_id,
+            Instance.id != rendering.instance_id,
             Instance.series_id.in_(_series_of_study(rendering)),
             Rendering.frame_number == rendering.frame_number,
-            Rendering.pixels_sha256 == rendering.pixels_sha256,
+            or_(
+                Rendering.pixels_sha256 == rendering.pixels_sha256,
+                # Of the first schema, which knew the file alone.
+                and_(
+                    Rendering.pixels_sha256.is_(None),
+                    Rendering.png_sha256 == rendering.png_sha256,
+                ),
+            ),
         )
         .order_by(Rendering.id)
     )
@@ -107,17 +121,30 @@ def _series_of_study(rendering: Rendering) -> Select[int]:
     return select(Series.id).where(Series.study_id == rendering.instance.series.study_id)
 
 
-def _prompts_that_wait(session: Session, rendering_id: int) -> list[Prompt]:
-    """Return the prompts of a rendering of which no run has begun to leave evidence."""
-    runs = select(Generation.id).where(Generation.prompt_id == Prompt.id)
-    return list(
-        session.scalars(
-            select(Prompt).where(
-                Prompt.rendering_id == rendering_id,
-                exists(runs),
-                ~exists(runs.where(Generation.state != GenerationState.WAITING)),
-            )
-        )
+def _lock_prompts_that_wait(session: Session, rendering_id: int) -> list[Prompt]:
+    """Return the prompts of a rendering of which no run has left evidence.
+
+    Their runs are locked: a worker that is answering one records before, or not at all.
+    """
+    runs = session.scalars(
+        select(Generation)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .where(Prompt.rendering_id == rendering_id)
+        .order_by(Generation.id)
+        .with_for_update(of=Generation)
+        .execution_options(populate_existing=True)
+    ).all()
+    ids = {run.prompt_id for run in runs}
+    ids -= {run.prompt_id for run in runs if run.state is not GenerationState.WAITING}
+    return list(session.scalars(select(Prompt).where(Prompt.id.in_(ids)).order_by(Prompt.id)))
+
+
+def _take_from_claimants(session: Session, prompt: Prompt) -> None:
+    """Let a worker that is answering over another picture record nothing."""
+    session.execute(
+        update(Generation)
+        .where(Generation.prompt_id == prompt.id)
+        .values(claimed_by=None, claim_token=None, claimed_until=None)
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.projects import add_to_projects, arrival_of, shares_project
+from medr1_pacs.db.projects import add_to_projects, arrival_of
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
@@ -44,12 +44,13 @@ def record_instance(
 ) -> Recorded:
     """Make the rows of one instance; a second time changes nothing.
 
-    Every arrival adds the projects of its rules to its study, of bytes that are known too. One that
-    is new raises the version of a study that was complete, and supersedes what is current under its
-    UID; but another sender's instance of a project that this arrival does not belong to, it does
-    not: it is held for a person.
+    An arrival adds the projects of its rules to its study, of bytes that are known too, unless it
+    is held or was refused. One that is new raises the version of a study that was complete, and
+    supersedes what is current under its UID; but another sender's instance of a project that this
+    arrival does not belong to, it does not: it is held for a person.
     """
     study = _find_or_add_study(session, item, now)
+    received_at = min(item.received_at, now)  # a clock that was ahead must not hold the study
     same = session.scalar(
         select(Instance).where(
             Instance.sop_instance_uid == item.sop_instance_uid,
@@ -61,17 +62,17 @@ def record_instance(
         return Recorded(Outcome.SAME, same.stored_name)
     current = _current(session, item.sop_instance_uid)
     if same is None or same is not current:
-        if current is not None and _needs_a_person(session, current, item, rules):
+        if current is not None and _needs_a_person(current, item, rules):
             return _hold(session, same, item, study, now)
         if same is not None and same.hold is InstanceHold.REFUSED:
             return Recorded(Outcome.DUPLICATE, same.stored_name)
     add_to_projects(session, study, arrival_of(item), rules, now)
     if same is not None and same is current:
         if study.state is StudyState.RECEIVING:  # somebody is still sending it
-            study.last_received_at = max(study.last_received_at, item.received_at)
+            study.last_received_at = max(study.last_received_at, received_at)
         return Recorded(Outcome.DUPLICATE, same.stored_name)
     reopen(session, study, "an instance arrived after the study was complete")
-    study.last_received_at = max(study.last_received_at, item.received_at)
+    study.last_received_at = max(study.last_received_at, received_at)
     _supersede(session, current, study, now)
     _resolve_quarantined(session, item.sop_instance_uid, now)
     if same is not None:
@@ -81,17 +82,16 @@ def record_instance(
     return Recorded(Outcome.NEW, item.stored_name)
 
 
-def _needs_a_person(
-    session: Session, current: Instance, item: IndexedInstance, rules: ProjectRules
-) -> bool:
+def _needs_a_person(current: Instance, item: IndexedInstance, rules: ProjectRules) -> bool:
     """Whether an arrival may not supersede what is there by itself.
 
     A scanner first and the archive with corrected demographics after is the normal case: two
-    senders, one project.
+    senders, one project. How each arrived is compared, not what the study came to: any sender can
+    add a project of its own to that.
     """
     if current.calling_ae_title == item.calling_ae_title:
         return False
-    return not shares_project(session, current.series.study, arrival_of(item), rules)
+    return rules.match(arrival_of(current)).keys().isdisjoint(rules.match(arrival_of(item)))
 
 
 def _hold(
@@ -100,16 +100,22 @@ def _hold(
     if same is not None:
         if same.hold is None:  # it was superseded, and is sent by somebody else now
             same.hold = InstanceHold.HELD
+            _note_held(session, same, item)
         return Recorded(Outcome.DUPLICATE, same.stored_name)
     instance = _add_instance(session, item, study, now, hold=InstanceHold.HELD)
+    _note_held(session, instance, item)
+    return Recorded(Outcome.HELD, item.stored_name)
+
+
+def _note_held(session: Session, instance: Instance, item: IndexedInstance) -> None:
     add_event(
         session,
         "instance.held",
         "instance",
         instance.id,
+        new={"calling_ae_title": item.calling_ae_title, "called_ae_title": item.called_ae_title},
         reason="another sender's instance of a project that is not its own would be superseded",
     )
-    return Recorded(Outcome.HELD, item.stored_name)
 
 
 def _add_instance(
@@ -155,10 +161,11 @@ def accept_held(
     session: Session, sop_instance_uid: str, rules: ProjectRules, now: datetime, *, actor: str
 ) -> bool:
     """Let the newest held instance of a UID be the current one; False when none is held."""
-    held = _held(session, sop_instance_uid)
+    held = _lock_held(session, sop_instance_uid)
     if held is None:
         return False
     study = get_locked(session, held.series.study_id)
+    study.last_received_at = now  # more of it may be accepted
     reopen(session, study, "an instance that was held was accepted")
     add_to_projects(session, study, arrival_of(held), rules, now)
     _supersede(session, _current(session, sop_instance_uid), study, now)
@@ -168,7 +175,7 @@ def accept_held(
 
 def refuse_held(session: Session, sop_instance_uid: str, *, actor: str) -> bool:
     """Let the newest held instance of a UID supersede nothing; its file stays. False: none is."""
-    held = _held(session, sop_instance_uid)
+    held = _lock_held(session, sop_instance_uid)
     if held is None:
         return False
     held.hold = InstanceHold.REFUSED
@@ -176,12 +183,15 @@ def refuse_held(session: Session, sop_instance_uid: str, *, actor: str) -> bool:
     return True
 
 
-def _held(session: Session, sop_instance_uid: str) -> Instance | None:
+def _lock_held(session: Session, sop_instance_uid: str) -> Instance | None:
+    """Return the newest held instance of a UID; two people decide one after the other."""
     return session.scalar(
         select(Instance)
         .where(Instance.sop_instance_uid == sop_instance_uid, Instance.hold == InstanceHold.HELD)
         .order_by(Instance.received_at.desc(), Instance.id.desc())
         .limit(1)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
 
 
@@ -240,14 +250,18 @@ class InstanceStanding:
     is_current: bool = False
     hold: InstanceHold | None = None
     files: dict[str, str] = field(default_factory=dict)
-    """Stored name -> sha256 of its data set; none for what is in quarantine alone."""
+    """Stored name -> sha256 of its data set, of those with a row as an instance."""
+    quarantined: list[str] = field(default_factory=list)
+    """Stored names of what is in quarantine."""
 
 
 def list_standings(session: Session) -> dict[str, InstanceStanding]:
     """Return SOP Instance UID -> what is recorded under it."""
     standings: dict[str, InstanceStanding] = {}
-    for uid in session.scalars(select(QuarantinedInstance.sop_instance_uid)):
-        standings.setdefault(uid, InstanceStanding())
+    for uid, name in session.execute(
+        select(QuarantinedInstance.sop_instance_uid, QuarantinedInstance.stored_name)
+    ):
+        standings.setdefault(uid, InstanceStanding()).quarantined.append(name)
     rows = session.execute(
         select(
             Instance.sop_instance_uid,
@@ -357,6 +371,7 @@ def _supersede(session: Session, current: Instance | None, study: Study, now: da
     if current.series.study_id != study.id:
         other = get_locked(session, current.series.study_id)
         reopen(session, other, "an instance of it was sent again as part of another study")
+        other.last_received_at = now  # more of it may follow
     session.flush()
 
 

@@ -239,6 +239,9 @@ def _rendering_row(session: Session, prompt: PlannedPrompt, now: datetime) -> Re
         )
         .order_by(Rendering.id.desc())
         .limit(1)
+        # Locked: it may be drawn at this moment, and whoever draws it looks for who waits.
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     if row is None:
         row = Rendering(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -22,18 +21,6 @@ def arrival_of(item: IndexedInstance | Instance) -> dict[str, str]:
         "calling_ae_title": item.calling_ae_title,
         "modality": str(item.attributes.get("Modality", "")),
     }
-
-
-def shares_project(
-    session: Session, study: Study, arrival: Mapping[str, str], rules: ProjectRules
-) -> bool:
-    """Whether an arrival brings a project that may use a study already."""
-    names = session.scalars(
-        select(Project.name)
-        .join(ProjectStudy, ProjectStudy.project_id == Project.id)
-        .where(ProjectStudy.study_id == study.id)
-    )
-    return not set(names).isdisjoint(rules.match(arrival))
 
 
 def add_to_projects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -204,6 +204,37 @@ def find_equal_picture(session: Session, png_sha256: str) -> str | None:
 def has_due_renderings(session: Session) -> bool:
     """Whether a worker could draw something now."""
     return bool(session.scalar(select(exists().where(*RENDERINGS.due(database_now(session))))))
+
+
+def heal_waiting(session: Session, generation_id: int | None = None) -> int:
+    """Let prompts that wait agree with their renderings, of one generation or of all.
+
+    A race or a crash that nobody foresaw must leave no prompt that waits for ever. Returns how many
+    renderings that were.
+    """
+    is_drawn = Rendering.state == RenderingState.RENDERED
+    rests = Rendering.state.in_((RenderingState.FAILED, RenderingState.LOST))
+    wrong = (
+        select(Rendering.id)
+        .join(Prompt, Prompt.rendering_id == Rendering.id)
+        .join(Generation, Generation.prompt_id == Prompt.id)
+        .where(
+            Generation.state == GenerationState.WAITING,
+            or_(Generation.is_ready != is_drawn, rests),
+        )
+        .distinct()
+    )
+    if generation_id is not None:
+        wrong = wrong.where(Generation.id == generation_id)
+    ids = session.scalars(wrong.limit(1000)).all()
+    for rendering_id in ids:
+        row = session.get_one(Rendering, rendering_id, with_for_update=True, populate_existing=True)
+        if row.state is RenderingState.LOST:  # drawn again, its prompts go to its successor
+            row.state, row.due_at = RenderingState.PLANNED, database_now(session)
+        set_ready(session, row.id, row.state is RenderingState.RENDERED)
+        if row.state is RenderingState.FAILED:
+            fail_renderings(session, [row.id])
+    return len(ids)
 
 
 def list_pictures(session: Session) -> list[tuple[str, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache, partial
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -40,24 +41,25 @@ def find_studies_of(session: Session, files: Iterable[SetAsideFile]) -> dict[int
     Their header says so; or the association that brought a file brought one study alone.
     """
     found: dict[int, list[str]] = {}
+    study_of = cache(partial(_study_of, session))
     for file in files:
-        study_id = _study_of(session, file)
+        study_id = study_of(file.study_instance_uid, file.association_token)
         if study_id is not None:
             found.setdefault(study_id, []).append(file.name)
     return found
 
 
-def _study_of(session: Session, file: SetAsideFile) -> int | None:
-    if file.study_instance_uid is not None:
+def _study_of(session: Session, study_instance_uid: str | None, token: str | None) -> int | None:
+    if study_instance_uid is not None:
         return session.scalar(
-            select(Study.id).where(Study.study_instance_uid == file.study_instance_uid)
+            select(Study.id).where(Study.study_instance_uid == study_instance_uid)
         )
-    if file.association_token is None:
+    if token is None:
         return None
     brought = session.scalars(
         select(Series.study_id)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Instance.association_token == file.association_token)
+        .where(Instance.association_token == token)
         .distinct()
         .limit(2)
     ).all()

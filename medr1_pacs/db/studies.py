@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import SERVICE, add_event
+from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.tables import (
     Generation,
@@ -243,13 +243,7 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
     ).all()
     now = database_now(session)
     for generation in failed:
-        generation.state = GenerationState.WAITING
-        _give_attempts_back(generation, now)
-        rendering = generation.prompt.rendering
-        if rendering.state is RenderingState.FAILED:
-            rendering.state = RenderingState.PLANNED
-            _give_attempts_back(rendering, now)
-        generation.is_ready = rendering.state is RenderingState.RENDERED
+        _try_again(session, generation, now)
     add_event(
         session, "study.retried", "study", study.id, actor=actor, new={"prompts": len(failed)}
     )
@@ -264,22 +258,53 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
 
 
 def retry_damaged(session: Session, stored_name: str) -> None:
-    """Try a study again that failed over a damaged instance, which is whole by now."""
-    study = session.scalar(
-        select(Study)
-        .join(Series, Series.study_id == Study.id)
-        .join(Instance, Instance.series_id == Series.id)
-        .join(Rendering, Rendering.instance_id == Instance.id)
+    """Try again what failed over a damaged instance that is whole by now, however its study is."""
+    failed = session.scalars(
+        select(Rendering)
+        .join(Instance, Rendering.instance_id == Instance.id)
         .where(
             Instance.stored_name == stored_name,
             Rendering.state == RenderingState.FAILED,
             Rendering.error.startswith(InstanceDamaged.SUBJECT, autoescape=True),
-            Study.state == StudyState.FAILED,
         )
-        .limit(1)
+    ).all()
+    if not failed:
+        return
+    study = get_locked(session, failed[0].instance.series.study_id)
+    now = database_now(session)
+    for rendering in failed:
+        _draw_again(session, rendering.id, now)
+        prompts = select(Prompt.id).where(Prompt.rendering_id == rendering.id)
+        for generation in session.scalars(
+            select(Generation).where(
+                Generation.prompt_id.in_(prompts), Generation.state == GenerationState.FAILED
+            )
+        ):
+            _try_again(session, generation, now)
+    if study.state is StudyState.FAILED:
+        add_event(session, "study.retried", "study", study.id, new={"renderings": len(failed)})
+        set_state(session, study, StudyState.ASKED, "")
+
+
+def _try_again(session: Session, generation: Generation, now: datetime) -> None:
+    generation.state = GenerationState.WAITING
+    _give_attempts_back(generation, now)
+    rendering = _draw_again(session, generation.prompt.rendering_id, now)
+    generation.is_ready = rendering.state is RenderingState.RENDERED
+
+
+def _draw_again(session: Session, rendering_id: int, now: datetime) -> Rendering:
+    """Plan a rendering again unless its picture is there; returns it locked.
+
+    A lost one comes out as it does today, and its prompts go to its successor.
+    """
+    rendering = session.get_one(
+        Rendering, rendering_id, with_for_update=True, populate_existing=True
     )
-    if study is not None:
-        retry_failed(session, study.study_instance_uid, SERVICE)
+    if rendering.state in (RenderingState.FAILED, RenderingState.LOST):
+        rendering.state = RenderingState.PLANNED
+        _give_attempts_back(rendering, now)
+    return rendering
 
 
 def _give_attempts_back(work: Generation | Rendering, now: datetime) -> None:

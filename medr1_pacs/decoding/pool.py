@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import queue
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -79,8 +80,8 @@ class DecoderPool:
         Raises
         ------
         PixelDataUnusable
-            The frame cannot be decoded, or its decoder died, grew or took too long. The next call
-            finds a fresh child.
+            The frame cannot be decoded, or its decoder died, grew or took too long, twice. The next
+            call finds a fresh child.
         StorageUnavailable
             The file cannot be read.
         TransientError
@@ -91,9 +92,13 @@ class DecoderPool:
             "frame_index": frame_index,
             "max_frame_bytes": self._max_frame_bytes,
         }
+        understand = partial(_understand, max_frame_bytes=self._max_frame_bytes)
         child = self._idle.get()
         try:
-            return child.ask(request, partial(_understand, max_frame_bytes=self._max_frame_bytes))
+            # Once may be the kernel's memory killer, or a share that stood still.
+            with suppress(ChildFailed):
+                return child.ask(request, understand)
+            return child.ask(request, understand)
         except (PixelDataUnusable, ChildFailed) as error:
             raise PixelDataUnusable(f"frame {frame_index + 1}: {error}") from error.__cause__
         finally:

@@ -25,6 +25,7 @@ from medr1_pacs.listener.upper_layer import AcceptedAssociation
 from medr1_pacs.storage.instances import InstanceStore
 
 _QUEUE_MAX = 512  # connections that the system holds until they are accepted
+_UNLIMITED = 1 << 30
 _ABORT_MAX_S = 1.0
 _END_MAX_S = 2.0
 
@@ -80,6 +81,8 @@ class Listener:
         self._ae.supported_contexts = supported_contexts()
         self._ae.maximum_pdu_size = MAXIMUM_LENGTH_RECEIVED
         self._ae.network_timeout = association_idle_s
+        # `_take` counts; pynetdicom's own limit, ten, must not come first.
+        self._ae.maximum_associations = _UNLIMITED
         self._open: set[AcceptedAssociation] = set()
         self._open_lock = threading.Lock()
         self._listening: socket.socket | None = None

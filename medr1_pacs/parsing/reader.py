@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,15 +52,19 @@ class HeaderReader:
         Raises
         ------
         InstanceUnreadable
-            It does not parse, or its parser died, grew or took too long.
+            It does not parse, or its parser died, grew or took too long, twice.
         StorageUnavailable
             The file cannot be read.
         TransientError
             No child can be started.
         """
+        request = {"path": str(path.absolute())}
         with self._lock:
+            # Once may be the kernel's memory killer, or a share that stood still.
+            with suppress(ChildFailed):
+                return self._child.ask(request, _understand)
             try:
-                return self._child.ask({"path": str(path.absolute())}, _understand)
+                return self._child.ask(request, _understand)
             except ChildFailed as error:
                 raise InstanceUnreadable(f"the data set does not parse: {error}") from error
 

@@ -7,25 +7,26 @@ from enum import StrEnum
 
 from medr1_pacs.db.instances import InstanceStanding, list_standings
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import InstanceDamaged, InstanceUnreadable
+from medr1_pacs.errors import InstanceDamaged, InstanceUnreadable, StorageUnavailable
 from medr1_pacs.part10 import read_file_meta
 from medr1_pacs.records.words import InstanceHold
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 
 
 class Whereabouts(StrEnum):
-    """Where an instance is; of several files under one UID, the first that applies."""
+    """Where an instance is; under one UID with several files, what is worst of them comes first."""
 
-    CURRENT = "current"  #: recorded, and its file is what was received
+    DAMAGED = "damaged"  #: recorded, and a file of it is missing or changed
+    UNREADABLE = "unreadable"  #: recorded, and the disk does not give a file of it at the moment
+    CURRENT = "current"  #: recorded, and its files are what was received
     HELD = "held"  #: recorded, and waits for a person
     REFUSED = "refused"  #: recorded, and a person decided against it
-    DAMAGED = "damaged"  #: recorded, and its file is missing or changed
     WAITING = "waiting"  #: in the backlog, or set aside there
     QUARANTINED = "quarantined"  #: kept, and not usable
     UNKNOWN = "unknown"  #: nowhere
 
 
-LOST = (Whereabouts.DAMAGED, Whereabouts.UNKNOWN)
+LOST = (Whereabouts.DAMAGED, Whereabouts.UNREADABLE, Whereabouts.UNKNOWN)
 """What must not be of anything that was acknowledged."""
 
 
@@ -55,6 +56,11 @@ def _place(store: InstanceStore, standing: InstanceStanding) -> Whereabouts:
             store.verify(StoredName(name), sha256)
         except InstanceDamaged:
             return Whereabouts.DAMAGED
+        except StorageUnavailable:
+            return Whereabouts.UNREADABLE
+    in_quarantine = [store.quarantine_path(StoredName(name)) for name in standing.quarantined]
+    if not standing.files and not all(path.exists() for path in in_quarantine):
+        return Whereabouts.DAMAGED
     if standing.is_current:
         return Whereabouts.CURRENT
     if standing.hold is not None:

@@ -16,7 +16,7 @@ from medr1_pacs.db.generations import (
     record_answer,
     record_generated,
 )
-from medr1_pacs.db.renderings import draw_again
+from medr1_pacs.db.renderings import draw_again, heal_waiting
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import DeviceBroken, PictureLost, TransientError
 from medr1_pacs.records.planned import Decoding
@@ -89,7 +89,7 @@ def answer_batch(
             if not _can_answer_anything(engine):
                 # A CUDA error stays with its process: every other row would fail as well.
                 broken = DeviceBroken(f"the engine answers nothing any more: {error}")
-                held.give_back(broken)
+                held.note_broken_device(broken)
                 raise broken from error
             # The row is at fault, or each is asked alone next.
             held.note_failure(error)
@@ -126,6 +126,7 @@ def _read_pictures(
             with database.write() as session:
                 draw_again(session, item.png_sha256, str(error))
                 GENERATIONS.give_back_one(session, claim, item.generation_id)
+                heal_waiting(session, item.generation_id)
             continue
         readable.append(item)
         prompts.append(ModelPrompt(item.prompt_text, png, item.decoding))

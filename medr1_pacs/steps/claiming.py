@@ -15,7 +15,7 @@ from medr1_pacs.db.generations import GENERATIONS
 from medr1_pacs.db.renderings import RENDERINGS
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import forget_workers, list_workers
-from medr1_pacs.errors import Interrupted, TransientError
+from medr1_pacs.errors import DeviceBroken, Interrupted, TransientError
 from medr1_pacs.processes import STEP_MAX_S, ProcessName
 from medr1_pacs.records.work import Claim
 
@@ -63,6 +63,10 @@ class HeldClaim:
         """Give everything back unharmed: what is away is nobody's fault."""
         wait_s = 0.0 if isinstance(error, Interrupted) else AWAY_WAIT_S
         self._write(self._queue.give_back, wait_s=wait_s, error=str(error))
+
+    def note_broken_device(self, error: DeviceBroken) -> None:
+        """Give everything back: the process ends, and the device may be well in the next one."""
+        self._write(self._queue.record_loss, str(error))
 
     def note_failure(self, error: Exception) -> None:
         """Count an attempt of the only row; of several, find out which it was, one at a time."""

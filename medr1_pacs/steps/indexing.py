@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import (
     InstanceDamaged,
     InstanceUnreadable,
+    RowExists,
     StorageFull,
     StorageUnavailable,
     TransientError,
@@ -101,8 +102,11 @@ class Indexer:
         now = time.monotonic()
         resting = {name for name, retry_at in self._retry_at.items() if retry_at > now}
         names = self.store.incoming(limit, but_not=resting)
+        self._forget_gone(resting)
         try:
             return self._index(names)
+        except RowExists as error:
+            logger.warning("a batch is recorded one by one: %s", error)
         except TransientError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one instance of the batch caused
@@ -111,6 +115,12 @@ class Indexer:
                 "a batch could not be recorded, going on one by one: %s", type(error).__name__
             )
         return sum((self._index_alone(name) for name in names), IndexReport())
+
+    def _forget_gone(self, resting: Collection[str]) -> None:
+        """Forget files that were set aside and lie in the backlog no more."""
+        for name in self._set_aside.keys() - resting:
+            if not self.store.incoming_path(StoredName(name)).exists():
+                self._take_back(name)
 
     def _index(self, names: Sequence[StoredName]) -> IndexReport:
         indexed, rejected = self._move_all(names)
@@ -127,9 +137,9 @@ class Indexer:
             if outcome.outcome is Outcome.DUPLICATE:
                 self._discard(stored, indexed[stored], outcome)
             else:
-                self.store.forget(stored)
+                self._forget(stored)
         for stored in rejected:
-            self.store.forget(stored)
+            self._forget(stored)
         duplicates = [
             r for r in recorded.values() if r.outcome in (Outcome.DUPLICATE, Outcome.SAME)
         ]
@@ -140,32 +150,43 @@ class Indexer:
         self, names: Sequence[StoredName]
     ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
         """Read files and give them their final names; what fails is set aside by itself."""
-        indexed: dict[StoredName, IndexedInstance] = {}
-        rejected: dict[StoredName, RejectedInstance] = {}
-        folders: set[Path] = set()
+        moved: dict[Path, dict[StoredName, IndexedInstance | RejectedInstance]] = {}
         for stored in names:
             item: IndexedInstance | RejectedInstance | None = None
             try:
                 item = read_received(
                     self.store.incoming_path(stored), stored, self.site_key, self.headers
                 )
-                if isinstance(item, IndexedInstance):
-                    folders.add(self.store.keep(stored))
-                    indexed[stored] = item
-                else:
-                    folders.add(self.store.quarantine(stored))
-                    rejected[stored] = item
+                is_usable = isinstance(item, IndexedInstance)
+                folder = (self.store.keep if is_usable else self.store.quarantine)(stored)
+                moved.setdefault(folder, {})[stored] = item
             except StorageFull:
                 raise
             except (OSError, StorageUnavailable) as error:
-                # One file that the disk does not give must not hold up the others; a disk that
-                # gives none holds up all of them.
-                self.store.check_usable()
-                self._put_aside(stored, _reason_of(error), item)
-            else:
-                self._take_back(stored.name)
-        self.store.sync(folders)
-        return indexed, rejected
+                self._put_aside_unless_disk(stored, error, item)
+        items: dict[StoredName, IndexedInstance | RejectedInstance] = {}
+        for folder, in_folder in moved.items():
+            try:
+                self.store.sync([folder])
+                items |= in_folder
+            except StorageUnavailable as error:
+                for stored, item in in_folder.items():
+                    self._put_aside_unless_disk(stored, error, item)
+        in_order = [(stored, items[stored]) for stored in names if stored in items]
+        return (
+            {stored: item for stored, item in in_order if isinstance(item, IndexedInstance)},
+            {stored: item for stored, item in in_order if isinstance(item, RejectedInstance)},
+        )
+
+    def _put_aside_unless_disk(
+        self,
+        stored: StoredName,
+        error: OSError | StorageUnavailable,
+        item: IndexedInstance | RejectedInstance | None,
+    ) -> None:
+        """Set one file aside that the disk does not give; a disk that gives none holds up all."""
+        self.store.check_usable()
+        self._put_aside(stored, _reason_of(error), item)
 
     def _put_aside(
         self, stored: StoredName, reason: str, item: IndexedInstance | RejectedInstance | None
@@ -180,6 +201,10 @@ class Indexer:
         )
         self._retry_at[stored.name] = time.monotonic() + SET_ASIDE_S
 
+    def _forget(self, stored: StoredName) -> None:
+        self.store.forget(stored)
+        self._take_back(stored.name)
+
     def _take_back(self, name: str) -> None:
         if self._set_aside.pop(name, None):
             del self._retry_at[name]
@@ -191,24 +216,38 @@ class Indexer:
         """
         twin = StoredName(recorded.stored_name)
         try:
-            self.store.verify(twin, item.sha256)
+            was_repaired = self._repair(twin, stored, item.sha256)
+        except StorageFull:
+            raise
+        except StorageUnavailable as error:
+            self._put_aside_unless_disk(stored, error, item)
+            return
+        # Before the file leaves the backlog: a crash here is made up for by doing it again.
+        with self.database.write() as session:
+            if was_repaired:
+                record_repair(session, twin.name)
+            retry_damaged(session, twin.name)
+        self.store.discard(stored)
+        self._take_back(stored.name)
+
+    def _repair(self, twin: StoredName, stored: StoredName, sha256: str) -> bool:
+        """Let a file take the place of its twin, if that is damaged; True when it was."""
+        try:
+            self.store.verify(twin, sha256)
         except InstanceDamaged as error:
             logger.warning("%s: the same instance was sent again and takes its place", error)
             self.store.replace(twin, stored)
-            with self.database.write() as session:
-                record_repair(session, twin.name)
-        except StorageUnavailable as error:
-            self._put_aside(stored, str(error), item)
-            return
-        with self.database.write() as session:
-            retry_damaged(session, twin.name)
-        self.store.discard(stored)
+            return True
+        return False
 
     def _index_alone(self, stored: StoredName) -> IndexReport:
         try:
             return self._index([stored])
         except ValueRefused as error:
             detail = f"its header could not be recorded: {error}"
+        except RowExists as error:  # for ever, where it is no other process
+            self._put_aside(stored, str(error), None)
+            return IndexReport()
         except TransientError:
             raise
         except Exception as error:  # a defect of ours, which must not stop reception

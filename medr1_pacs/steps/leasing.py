@@ -61,9 +61,9 @@ class HeldLease:
         DatabaseUnavailable
             Nobody can say.
         """
-        if time.monotonic() < self._held_until:
+        if _now_s() < self._held_until:
             return True
-        began_at = time.monotonic()
+        began_at = _now_s()
         with self._database.write() as session:
             if self._token and renew_lease(session, self._name, self._token):
                 token: str | None = self._token
@@ -83,7 +83,7 @@ class HeldLease:
 
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_S):
-            token, began_at = self._token, time.monotonic()
+            token, began_at = self._token, _now_s()
             if token is None:
                 continue
             try:
@@ -98,3 +98,8 @@ class HeldLease:
 
 def _is_gone(holder: str) -> bool:
     return ProcessName.parse(holder).is_gone
+
+
+def _now_s() -> float:
+    """Return seconds of a clock that goes on while the machine is suspended, as the lease does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -10,6 +10,8 @@ from medr1_pacs.db.generations import has_waiting_prompts
 from medr1_pacs.db.plans import find_due_plan, record_plan, withdraw_prompts
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import fail_study
+from medr1_pacs.errors import TransientError
+from medr1_pacs.records.planned import StudyFacts
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +26,23 @@ def plan_study(database: Database, questionnaire: Questionnaire) -> bool:
         return False
     try:
         plan = build_plan(study, questionnaire)
-    except Exception as error:  # one study that cannot be planned must not hold up the others
-        logger.exception("a study cannot be planned", extra={"study_id": study.study_id})
-        with database.write() as session:
-            fail_study(session, study.study_id, study.version, f"it cannot be planned: {error!r}")
+    except Exception as error:  # noqa: BLE001 - one study must not hold up the others
+        _fail(database, study, f"it cannot be planned: {error!r}")
         return True
-    with database.write() as session:
-        record_plan(session, study, plan, datetime.now(UTC))
+    try:
+        with database.write() as session:
+            record_plan(session, study, plan, datetime.now(UTC))
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 - nor one whose plan cannot be recorded
+        _fail(database, study, f"its plan cannot be recorded: {type(error).__name__}")
     return True
+
+
+def _fail(database: Database, study: StudyFacts, reason: str) -> None:
+    logger.exception("a study cannot be planned", extra={"study_id": study.study_id})
+    with database.write() as session:
+        fail_study(session, study.study_id, study.version, reason)
 
 
 def withdraw_waiting_prompts(database: Database, checkpoint: str) -> int:

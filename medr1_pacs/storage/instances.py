@@ -235,13 +235,15 @@ class InstanceStore:
         self.forget(stored)
 
     def replace(self, damaged: StoredName, stored: StoredName) -> None:
-        """Let an instance with the same data set take the place of one that is damaged or gone."""
+        """Let an instance with the same data set take the place of one that is damaged or gone.
+
+        Its incoming name stays until `forget`.
+        """
         target = self.instance_path(damaged)
         with named_failures():
             make_folder(target.parent)
             self.instance_path(stored).rename(target)
             sync_folder(target.parent)
-        self.forget(stored)
 
     def verify(self, stored: StoredName, sha256: str) -> None:
         """Compare the data set of a kept instance with what was received.

@@ -15,7 +15,8 @@ depends_on = None
 UtcDateTime = sa.DateTime(timezone=True)
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 CURRENT = sa.text("superseded_at IS NULL")
-UNDRAWN = sa.text("pixels_sha256 IS NULL")
+UNDRAWN = sa.text("pixels_sha256 IS NULL AND png_sha256 IS NULL")
+DECIDED = sa.text("hold IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -41,6 +42,11 @@ def upgrade() -> None:
     )
     op.add_column("worker", sa.Column("trouble", sa.Text(), nullable=True))
     op.add_column("quarantined_instance", sa.Column("resolved_at", UtcDateTime, nullable=True))
+    op.create_index(
+        op.f("ix_quarantined_instance_sop_instance_uid"),
+        "quarantined_instance",
+        ["sop_instance_uid"],
+    )
     op.add_column(
         "study_version", sa.Column("missing", sa.Text(), nullable=False, server_default="")
     )
@@ -65,6 +71,14 @@ def _instances() -> None:
         unique=True,
         postgresql_where=CURRENT,
         sqlite_where=CURRENT,
+    )
+
+    op.create_index(
+        op.f("ix_instance_hold"),
+        "instance",
+        ["hold"],
+        postgresql_where=DECIDED,
+        sqlite_where=DECIDED,
     )
 
 

@@ -282,7 +282,7 @@ def test_a_study_says_that_no_worker_can_load_its_checkpoint(ask, render, settle
     assert "no worker can load: see `doctor`" in study()[1]
 
 
-def test_a_device_that_answers_nothing_any_more_fails_nothing(ask, render, answer, rows):
+def test_a_device_that_answers_nothing_any_more_fails_nothing(ask, render, answer, rows, settle):
     ask()
     render()
     broken = FakeEngine(

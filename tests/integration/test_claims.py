@@ -215,6 +215,7 @@ def test_a_row_that_a_kill_from_outside_lost_alone_rests_after_ten_of_them(
         claim(table, owner="killed")
         with database.write() as session:
             assert QUEUE[table].release(session, ["killed"], were_killed=True) == 1
+            session.execute(update(table).values(due_at=database_now(session)))
         assert (rows(table)[0].attempts, rows(table)[0].losses) == (0, loss)
 
     assert rows(table)[0].state == "failed"

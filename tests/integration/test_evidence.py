@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_engine_identity, make_instance, put_instance
+from factories import make_engine_identity, make_instance, make_output, put_instance
 from fakes import FakeDecoder, FakeEngine
+from sqlalchemy import update
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.answers import iterate_answers
-from medr1_pacs.db.renderings import draw_again, find_equal_picture
+from medr1_pacs.db.generations import claim_generations, record_generated
+from medr1_pacs.db.renderings import draw_again, find_equal_picture, heal_waiting
+from medr1_pacs.db.studies import retry_failed
 from medr1_pacs.db.tables import AuditEvent, Generation, Prompt, Rendering, Study
 from medr1_pacs.questions.bank import load_bank
 from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
@@ -178,6 +181,70 @@ def test_what_waits_for_a_lost_picture_is_asked_about_the_one_that_is_drawn(
     assert rows(Study)[0].state is StudyState.ANSWERED
 
 
+def test_an_answer_in_flight_over_a_lost_picture_is_not_filed_under_another(
+    store, plan, render, lose, database, rows, draw_otherwise
+):
+    put_instance(store, make_instance())
+    plan()
+    render()
+    with database.write() as session:
+        claim, work = claim_generations(session, "ct", owner="slow", limit=9)
+    lose()
+    draw_otherwise()
+    render()
+
+    with database.write() as session:
+        recorded = [
+            record_generated(
+                session, claim, item, make_output(), make_engine_identity(checkpoint="ct")
+            )
+            for item in work
+        ]
+
+    assert recorded == [False, False]
+    assert {row.state for row in rows(Generation)} == {GenerationState.WAITING}
+    assert {row.rendering_id for row in rows(Prompt)} == {rows(Rendering)[1].id}
+
+
+def test_a_retry_after_a_picture_was_lost_is_asked_about_the_one_that_is_drawn(
+    store, plan, render, answer, lose, database, rows, draw_otherwise
+):
+    put_instance(store, make_instance())
+    plan()
+    render()
+    with database.write() as session:
+        session.execute(
+            update(Generation).where(Generation.id == 2).values(state=GenerationState.FAILED)
+        )
+    answer()
+    assert rows(Study)[0].state is StudyState.FAILED
+    lose()
+    draw_otherwise()
+    render()
+
+    with database.write() as session:
+        assert retry_failed(session, rows(Study)[0].study_instance_uid, "operator")
+    render()
+    assert answer() == 1
+
+    assert rows(Study)[0].state is StudyState.ANSWERED
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_a_prompt_that_disagrees_with_its_rendering_is_healed(
+    store, plan, render, database, rows, is_ready
+):
+    put_instance(store, make_instance())
+    plan()
+    if not is_ready:
+        render()
+    with database.write() as session:
+        session.execute(update(Generation).values(is_ready=is_ready))
+        heal_waiting(session)
+
+    assert {row.is_ready for row in rows(Generation)} == {not is_ready}
+
+
 def test_a_picture_planned_before_an_upgrade_is_recorded_by_the_renderer_that_drew_it(
     store, plan, render, rows, monkeypatch
 ):
@@ -240,6 +307,18 @@ def test_corrected_demographics_ask_nothing_in_a_third_version_either(
     assert rows(Study)[0].version == 3
     assert answer() == 2  # of the late slice
     assert len(answers()) == 4
+    assert all(row.is_current for row in answers())
+
+
+def test_a_copy_that_comes_before_the_answers_is_asked_once(store, plan, render, answer, answers):
+    ds = make_instance()
+    put_instance(store, ds)
+    plan()
+    put_instance(store, resend(ds))
+    plan()
+    render()
+
+    assert answer() == 2
     assert all(row.is_current for row in answers())
 
 

@@ -51,6 +51,19 @@ def test_another_sender_for_another_project_is_held(send, rows):
     assert rows(Study)[0].version == 1
 
 
+def test_a_sender_that_adds_its_project_to_the_study_first_is_held_all_the_same(
+    send, store, indexer, rows
+):
+    send("Right^Name", SCANNER, to="LUNG")
+    put_instance(store, make_instance(), calling_ae_title=PACS, called_ae_title="HEART")
+    indexer.index()
+    assert len(rows(ProjectStudy)) == 2
+
+    send("Forged^Name", PACS, to="HEART")
+
+    assert [row.hold for row in rows(Instance)] == [None, None, InstanceHold.HELD]
+
+
 def test_the_same_sender_may_correct_its_own_instance_for_another_project(send):
     send("Wrong^Name", SCANNER, to="LUNG")
 
@@ -81,6 +94,8 @@ def test_a_held_instance_that_is_accepted_is_current_in_the_next_version(send, d
     ]
     assert (rows(Study)[0].state, rows(Study)[0].version) == (StudyState.RECEIVING, 2)
     assert len(rows(ProjectStudy)) == 2
+    complete_studies(database, quiet_s=60)
+    assert rows(Study)[0].state is StudyState.RECEIVING, "more of it may be accepted"
 
 
 def test_a_held_instance_that_is_refused_stays_refused_when_it_is_sent_again(send, database):

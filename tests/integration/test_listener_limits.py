@@ -115,6 +115,12 @@ def test_an_association_beyond_the_limit_is_rejected_for_the_moment(store, liste
     wait_until(lambda: associate(listener).is_established, "the slot is free again")
 
 
+def test_as_many_associations_as_the_setting_says_are_open_at_once(store, listen, associate):
+    listener = listen(store, max_associations=13)  # pynetdicom's own default is ten
+
+    assert all(associate(listener).is_established for _ in range(13))
+
+
 def test_a_connection_that_asks_for_nothing_is_closed(store, listen, connect, monkeypatch):
     monkeypatch.setattr(acceptor, "REQUEST_MAX_S", 0.2)
     listener = listen(store)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 from factories import make_instance, make_uid, put_instance
+from sqlalchemy import update
 
-from medr1_pacs.db.tables import AuditEvent, Instance, ProjectStudy, QuarantinedInstance
-from medr1_pacs.errors import InstanceDamaged
+from medr1_pacs.db.tables import (
+    AuditEvent,
+    Generation,
+    Instance,
+    ProjectStudy,
+    QuarantinedInstance,
+    Rendering,
+    Study,
+)
+from medr1_pacs.errors import DatabaseUnavailable, InstanceDamaged, StorageUnavailable
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
+from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
+from medr1_pacs.steps import indexing
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 
@@ -33,6 +44,74 @@ def test_an_instance_sent_again_becomes_the_file_of_its_row(store, index, rows, 
     assert row.stored_name == first.name
     assert store.incoming(9) == []
     assert "instance.repaired" in [event.action for event in rows(AuditEvent)]
+
+
+def test_a_damaged_file_whose_place_cannot_be_written_holds_up_no_other(
+    store, index, indexer, rows, monkeypatch
+):
+    ds = make_instance()
+    first = put_instance(store, ds)
+    index()
+    damage(store.instance_path(first))
+
+    def refuse(damaged, stored):
+        raise StorageUnavailable("the storage folder cannot be written: Permission denied")
+
+    monkeypatch.setattr(store, "replace", refuse)
+    again, other = put_instance(store, ds), put_instance(store, make_instance())
+    index()
+
+    assert [row.stored_name for row in rows(Instance)] == [first.name, other.name]
+    assert indexer.set_aside.keys() == {again.name}
+
+
+def test_a_repair_is_done_again_after_a_crash_in_the_middle(store, index, rows, monkeypatch):
+    ds = make_instance()
+    first = put_instance(store, ds)
+    index()
+    damage(store.instance_path(first))
+    again = put_instance(store, ds)
+
+    def away(session, stored_name):
+        raise DatabaseUnavailable("the database does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, "record_repair", away)
+        with pytest.raises(DatabaseUnavailable):
+            index()
+
+    assert store.incoming(9) == [again]
+    index()
+    store.verify(first, rows(Instance)[0].sha256)
+    assert store.incoming(9) == []
+
+
+@pytest.mark.parametrize("state", [StudyState.ASKED, StudyState.FAILED, StudyState.ANSWERED])
+def test_a_repair_tries_again_what_failed_over_the_damage_in_whatever_state_the_study_is(
+    store, index, database, rows, add_work, state
+):
+    ds = make_instance()
+    first = put_instance(store, ds)
+    index()
+    add_work(Generation, 1)
+    with database.write() as session:
+        session.execute(update(Study).values(state=state))
+        session.execute(update(Generation).values(state=GenerationState.FAILED))
+        session.execute(
+            update(Rendering).values(
+                instance_id=1,
+                state=RenderingState.FAILED,
+                error=str(InstanceDamaged(first.name, "is missing")),
+            )
+        )
+
+    store.instance_path(first).unlink()
+    put_instance(store, ds)
+    index()
+
+    assert rows(Rendering)[0].state is RenderingState.PLANNED
+    (generation,) = rows(Generation)
+    assert (generation.state, generation.is_ready) == (GenerationState.WAITING, False)
 
 
 def test_an_instance_sent_again_to_a_whole_file_is_discarded(store, index, rows, tmp_path):

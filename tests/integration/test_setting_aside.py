@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +111,31 @@ def test_a_file_that_was_set_aside_is_tried_again(store, index, indexer, rows, r
     assert indexer.set_aside == {}
 
 
+def test_a_file_that_was_set_aside_and_is_gone_is_forgotten(store, index, indexer, refuse_reads):
+    stored = put_instance(store, make_instance())
+    refuse_reads.add(stored)
+    index()
+
+    store.forget(stored)
+    indexer._retry_at[stored.name] = 0.0
+    index()
+
+    assert indexer.set_aside == {}
+
+
+def test_a_parser_that_was_killed_once_condemns_nothing(store, indexer, rows, monkeypatch):
+    put_instance(store, make_instance())
+    with HeaderReader() as headers:
+        headers._child._started().kill()
+        headers._child._process.wait()
+        monkeypatch.setattr(
+            type(headers._child._process), "poll", lambda process: None, raising=True
+        )
+        assert replace(indexer, headers=headers).index().new == 1
+
+    assert rows(QuarantinedInstance) == []
+
+
 def test_a_disk_that_gives_nothing_holds_up_all_and_sets_nothing_aside(
     store, index, indexer, refuse_reads, monkeypatch
 ):
@@ -145,11 +171,9 @@ def test_bytes_that_kill_the_parser_go_to_quarantine(store, indexer, rows, monke
 
         def die(request, understand):
             if killing.name in request["path"]:
-                [child] = [c for c in psutil.Process().children()
-                           if "medr1_pacs.parsing.child" in c.cmdline()
-                           and c.pid == headers._child._process.pid]  # fmt: skip
+                child = psutil.Process(headers._child._started().pid)
                 child.suspend()
-                child.kill()
+                threading.Timer(0.1, child.kill).start()
             return read(request, understand)
 
         monkeypatch.setattr(headers._child, "ask", die)

@@ -76,7 +76,7 @@ def test_a_peer_may_call_what_its_line_says(line, called, rejection):
 
 
 def test_several_lines_of_a_peer_add_up():
-    lines = ["PACS1@10.1.2.3->LUNG", "*@10.1.0.0/16->HEART"]
+    lines = ["PACS1@10.1.2.3->LUNG", "PACS1@10.1.0.0/16->HEART", "*@10.1.0.0/16->HEART"]
 
     assert reject(lines, "PACS1", "10.1.2.3", "LUNG") is None
     assert reject(lines, "PACS1", "10.1.2.3", "HEART") is None
@@ -119,3 +119,16 @@ def test_known_titles_are_our_own_those_of_rules_and_those_of_the_list():
 def test_a_line_of_the_allow_list_that_cannot_be_read_is_named(line):
     with pytest.raises(SettingInvalid, match=r"MEDR1_ALLOWED_PEERS.*AE_TITLE@ADDRESS"):
         parse_allowed_peers([line])
+
+
+def test_nobody_may_take_the_title_of_a_peer_with_a_line_of_its_own():
+    peers = parse_allowed_peers(["SCANNER@10.1.2.3->LUNG", "*@10.1.0.0/16->HEART"])
+    known = known_called_titles(peers)
+
+    def rejection(calling, address):
+        return find_rejection(
+            peers, known, calling_ae_title=calling, called_ae_title="HEART", address=address
+        )
+
+    assert rejection("OTHER", "10.1.9.9") is None
+    assert rejection("SCANNER", "10.1.9.9") is Rejection.CALLING_AE_TITLE_NOT_RECOGNIZED

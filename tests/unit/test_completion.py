@@ -22,7 +22,11 @@ def test_a_study_is_complete_once_it_was_quiet_for_long_enough():
 
 
 def test_a_living_association_holds_its_study_open():
-    assert complete({1: ago(9000), 2: ago(9000)}, [OpenAssociation(1, ago(2))]) == [2]
+    assert complete({1: ago(2900), 2: ago(2900)}, [OpenAssociation(1, ago(2))]) == [2]
+
+
+def test_an_association_that_stays_open_and_brings_nothing_holds_its_study_ten_quiet_times():
+    assert complete({1: ago(3000)}, [OpenAssociation(1, ago(2))]) == [1]
 
 
 def test_an_association_without_a_heartbeat_holds_nothing():
@@ -32,7 +36,7 @@ def test_an_association_without_a_heartbeat_holds_nothing():
 def test_one_living_association_of_several_is_enough():
     associations = [OpenAssociation(1, ago(500)), OpenAssociation(1, ago(1))]
 
-    assert complete({1: ago(9000)}, associations) == []
+    assert complete({1: ago(2900)}, associations) == []
 
 
 def test_nothing_received_is_nothing_complete():

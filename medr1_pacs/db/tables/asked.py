@@ -82,8 +82,8 @@ class Rendering(Claimable, Base):
             "frame_number",
             "recipe",
             unique=True,
-            postgresql_where=text("pixels_sha256 IS NULL"),
-            sqlite_where=text("pixels_sha256 IS NULL"),
+            postgresql_where=text("pixels_sha256 IS NULL AND png_sha256 IS NULL"),
+            sqlite_where=text("pixels_sha256 IS NULL AND png_sha256 IS NULL"),
         ),
         Index(None, "state", "due_at"),
     )

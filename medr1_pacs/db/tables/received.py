@@ -121,6 +121,12 @@ class Instance(Base):
             postgresql_where=text("superseded_at IS NULL"),
             sqlite_where=text("superseded_at IS NULL"),
         ),
+        Index(
+            None,
+            "hold",
+            postgresql_where=text("hold IS NOT NULL"),
+            sqlite_where=text("hold IS NOT NULL"),
+        ),
     )
 
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
@@ -153,7 +159,7 @@ class QuarantinedInstance(Base):
     __tablename__ = "quarantined_instance"
 
     stored_name: Mapped[str] = mapped_column(String(96), unique=True)
-    sop_instance_uid: Mapped[str] = mapped_column(Uid)
+    sop_instance_uid: Mapped[str] = mapped_column(Uid, index=True)
     sop_class_uid: Mapped[str] = mapped_column(Uid)
     transfer_syntax_uid: Mapped[str] = mapped_column(Uid)
     sha256: Mapped[str] = mapped_column(Sha256)

@@ -152,3 +152,18 @@ def test_without_the_lease_nothing_is_done(make_sweep, store, read):
 
     assert asked == [True]
     assert read(select(Instance.id)) == []
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_nothing_expires_soon_after_the_clock_jumped(make_sweep, monkeypatch):
+    sweep, expired = make_sweep(), []
+    monkeypatch.setattr(sweep_module, "expire_claims", expired.append)
+    sweep._expire_from = 0.0
+    sweep.tick()
+    assert len(expired) == 1
+
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    sweep.tick()
+
+    assert len(expired) == 1

@@ -39,31 +39,54 @@ def test_a_refusal_names_the_frame_and_leaves_the_child_alive(own_pool, write_in
         assert the_child().pid == pid
 
 
-def test_a_decoder_that_hangs_is_ended_and_replaced(own_pool, write_instance):
-    the_child, _ = own_pool
+@pytest.fixture
+def spoil(monkeypatch):
+    """Do something to the child of a pool before each of its next requests."""
+
+    def spoil(pool, times, harm):
+        [child] = pool._children
+        real, left = child._started, [harm] * times
+
+        def started():
+            process = real()
+            if left:
+                left.pop()(psutil.Process(process.pid))
+            return process
+
+        monkeypatch.setattr(child, "_started", started)
+
+    return spoil
+
+
+def test_a_decoder_that_hangs_once_is_replaced_and_the_frame_decoded(spoil, write_instance):
     path = write_instance(GRAY8)
 
     with DecoderPool(timeout_s=0.3) as pool:
-        pool.decode(path, 0)
-        the_child().suspend()
+        spoil(pool, 1, lambda child: child.suspend())
+        assert np.array_equal(pool.decode(path, 0).stored_values, GRAY8)
+
+
+def test_a_frame_over_which_the_decoder_hangs_twice_is_given_up(spoil, write_instance):
+    path = write_instance(GRAY8)
+
+    with DecoderPool(timeout_s=0.3) as pool:
+        spoil(pool, 2, lambda child: child.suspend())
         with pytest.raises(PixelDataUnusable, match=r"ended after 0\.3 s"):
             pool.decode(path, 0)
         assert np.array_equal(pool.decode(path, 0).stored_values, GRAY8)
 
 
-def test_a_decoder_killed_in_the_middle_costs_one_frame(own_pool, write_instance):
-    the_child, _ = own_pool
+def test_a_frame_over_which_two_decoders_die_is_given_up(spoil, write_instance):
     path = write_instance(GRAY8)
 
-    with DecoderPool() as pool:
-        pool.decode(path, 0)
-        child = the_child()
+    def kill_soon(child):
         child.suspend()
-        killer = threading.Timer(0.2, child.kill)
-        killer.start()
+        threading.Timer(0.2, child.kill).start()
+
+    with DecoderPool() as pool:
+        spoil(pool, 2, kill_soon)
         with pytest.raises(PixelDataUnusable, match="died of SIGKILL"):
             pool.decode(path, 0)
-        killer.join()
         assert np.array_equal(pool.decode(path, 0).stored_values, GRAY8)
 
 
