@@ -343,6 +343,9 @@ def test_after_an_hour_in_which_everything_goes_wrong_all_is_accounted_for(hour,
 
     with capsys.disabled():
         print(f"\n{len(acknowledged)} instances, {len(studies)} studies", dict(hour.log))
+        print(
+            f"never sent again: {len(hour.never_again)} damaged, {len(hour.never_usable)} unusable"
+        )
     states = {row["study_instance_uid"]: row["state"] for row in settled}
     failed = {study for study, state in states.items() if state == "failed"}
     assert failed == {acknowledged[uid] for uid in hour.never_again}
