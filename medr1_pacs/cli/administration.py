@@ -12,6 +12,7 @@ from medr1_pacs.checkpoints import REPOSITORY, SUBFOLDERS, pull_checkpoint, veri
 from medr1_pacs.cli.printing import print_error, print_table
 from medr1_pacs.cli.wiring import (
     load_checkpoints,
+    load_key,
     load_questions,
     open_checked,
     open_pictures,
@@ -22,7 +23,6 @@ from medr1_pacs.cli.wiring import (
     upgrade_databases,
 )
 from medr1_pacs.db.schema import Branch
-from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.lint import lint
 
 db_app = typer.Typer(help="The databases.", no_args_is_help=True)
@@ -57,7 +57,7 @@ def db_reconcile() -> None:
             open_pictures(settings),
             research,
             vault,
-            load_site_key(settings.site_key_path),
+            load_key(settings, research),
             headers,
         )
     print(f"{report.returned} instances without a row go back to the backlog")

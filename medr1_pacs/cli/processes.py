@@ -16,6 +16,7 @@ from medr1_pacs.cli.wiring import (
     check_dicom_host,
     check_packages,
     load_checkpoints,
+    load_key,
     load_questionnaire,
     load_questions,
     lock_data_dir,
@@ -40,7 +41,6 @@ from medr1_pacs.processes import (
     stop_on_signal,
 )
 from medr1_pacs.projects import load_project_rules
-from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.records.received import AssociationRecord
 from medr1_pacs.settings import is_loopback
 from medr1_pacs.steps.indexing import Indexer
@@ -140,12 +140,13 @@ def sweep() -> None:
 
     settings = start_process()
     registry = load_checkpoints(settings)
+    research = open_research(settings)
     with HeaderReader() as headers:
         indexer = Indexer(
             store=open_store(settings),
-            database=open_research(settings),
+            database=research,
             vault=open_checked(settings.vault_url, Branch.VAULT),
-            site_key=load_site_key(settings.site_key_path),
+            site_key=load_key(settings, research),
             rules=load_project_rules(settings.projects),
             headers=headers,
         )

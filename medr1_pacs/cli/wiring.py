@@ -10,11 +10,13 @@ from typing import IO
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
+from medr1_pacs.db.overview import has_patients
 from medr1_pacs.db.schema import Branch, check_schema, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.logs import configure_logs
+from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
@@ -123,6 +125,20 @@ def open_checked(url: str, branch: Branch) -> Database:
     database = Database(url)
     check_schema(database, branch)
     return database
+
+
+def load_key(settings: Settings, research: Database) -> bytes:
+    """Read the site key; only a site that knows no patient yet gets a new one."""
+    path = settings.site_key_path
+    if not path.exists():
+        with research.read() as session:
+            if has_patients(session):
+                raise SettingInvalid(
+                    f"{path.absolute()}: the site key is missing, and the database knows patients "
+                    "by it: restore it from the backup. If it is lost for good, make 32 random "
+                    "bytes of that name: the same patient then has another pseudonym from now on"
+                )
+    return load_site_key(path)
 
 
 def open_store(settings: Settings) -> InstanceStore:

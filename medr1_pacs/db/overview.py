@@ -11,6 +11,7 @@ from medr1_pacs.db.tables import (
     Answer,
     Generation,
     Instance,
+    Patient,
     Prompt,
     Rendering,
     Series,
@@ -19,6 +20,11 @@ from medr1_pacs.db.tables import (
 )
 from medr1_pacs.records.listed import OpenMatters, StudyListing
 from medr1_pacs.records.words import GenerationState
+
+
+def has_patients(session: Session) -> bool:
+    """Whether a patient is known."""
+    return session.scalar(select(Patient.id).limit(1)) is not None
 
 
 def count_prompts(session: Session) -> tuple[int, int]:

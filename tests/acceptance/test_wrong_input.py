@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
+
+from medr1_pacs.db.tables import Patient
 
 
 def refusal(service, *arguments: str, status: int) -> str:
@@ -107,3 +110,18 @@ def test_doctor_finds_what_is_wrong(make_service):
 
 def test_doctor_is_content_before_the_first_start(make_service):
     assert make_service().run("doctor").returncode == 0
+
+
+def test_a_site_that_lost_its_key_gets_no_new_one_in_silence(make_service):
+    service = make_service()
+    assert service.run("db", "upgrade").returncode == 0
+    database = service.database()
+    with database.write() as session:
+        session.add(Patient(patient_key="k", created_at=datetime.now(UTC)))
+    database.dispose()
+
+    message = refusal(service, "db", "reconcile", status=2)
+
+    assert "the site key is missing" in message
+    assert "restore it from the backup" in message
+    assert not (service.data_dir / "site.key").exists()
