@@ -126,6 +126,7 @@ def test_a_header_that_claims_many_frames_costs_nothing():
     [
         ({"Rows": None}, "no pixels"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ({"BurnedInAnnotation": "YES"}, "names may stand in the pixels"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, "slide label"),
         ({"SpecimenLabelInImage": "YES"}, "slide label"),
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "screen save"),
