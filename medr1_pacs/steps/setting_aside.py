@@ -19,7 +19,7 @@ def tell_set_aside(
     foreign = [
         SetAsideFile(
             name=f"inode {inode}",
-            reason="nobody received it: `medr1-pacs ingest` the file from elsewhere, and remove it",
+            reason="nobody received it; ingest it from elsewhere, and remove it here",
             study_instance_uid=None,
             association_token=None,
             set_aside_at=now,
