@@ -39,7 +39,9 @@ class FakeEngine:
         self._is_broken = is_broken
 
     def generate(self, prompts: Sequence[ModelPrompt]) -> list[ModelOutput]:
-        if list(prompts) == [PROBE] and not self._is_broken:
+        if list(prompts) == [PROBE]:
+            if self._is_broken:
+                raise RuntimeError("CUDA error")
             return [make_output()]
         self.batches.append(list(prompts))
         answers = [self._answer(prompt) for prompt in prompts]

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from medr1_pacs.checkpoints import CheckpointRegistry
-from medr1_pacs.errors import CheckpointMissing
-from medr1_pacs.steps.answering import Engine
+from medr1_pacs.errors import CheckpointMissing, DeviceBroken
+from medr1_pacs.steps.answering import Engine, can_answer_anything
 from workers.engines import open_engine
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,15 @@ class EngineCache:
         self._refused: dict[str, tuple[float, CheckpointMissing]] = {}
 
     def get(self, checkpoint: str) -> Engine:
-        """Return the engine of a checkpoint. Raises `CheckpointMissing`."""
+        """Return the engine of a checkpoint.
+
+        Raises
+        ------
+        CheckpointMissing
+            It cannot be loaded; nor is that tried again for a minute.
+        DeviceBroken
+            It is loaded and answers nothing: no prompt is to blame, and none is claimed.
+        """
         if self._warm is not None and self._warm[0] == checkpoint:
             return self._warm[1]
         refused = self._refused.get(checkpoint)
@@ -39,6 +47,8 @@ class EngineCache:
             raise refused[1]
         try:
             return self._load(checkpoint)
+        except DeviceBroken:
+            raise
         except Exception as error:
             # Whatever it is: the next bell rings in a second, and hashing gigabytes again so soon
             # would find the same.
@@ -52,6 +62,8 @@ class EngineCache:
         self._evict()
         logger.info("loading the checkpoint %s", checkpoint, extra={"action": "load"})
         engine = open_engine(configured, batch_size=self._batch_size, should_stop=self._should_stop)
+        if not can_answer_anything(engine):
+            raise DeviceBroken(f"the checkpoint {checkpoint} is loaded, and answers nothing")
         self._warm = (checkpoint, engine)
         return engine
 

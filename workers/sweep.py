@@ -107,6 +107,7 @@ class Sweep:
         for step in (
             self._withdraw,
             self._index,
+            self._tell_set_aside,
             self._complete,
             self._plan,
             self._parse,
@@ -169,12 +170,9 @@ class Sweep:
             logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
     def _index(self) -> None:
-        try:
-            for _ in self._turns():
-                if not self._indexer.index().total:
-                    return
-        finally:
-            self._tell_set_aside()
+        for _ in self._turns():
+            if not self._indexer.index().total:
+                return
 
     def _tell_set_aside(self) -> None:
         """Write to the database which files are set aside, when it does not know."""

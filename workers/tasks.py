@@ -66,9 +66,12 @@ def register_answer_task(place: Workplace, engines: EngineCache) -> None:
         try:
             engine = heartbeat.watch(lambda: engines.get(checkpoint))
         except CheckpointMissing as error:
-            heartbeat.note_trouble(str(error))
+            heartbeat.note_trouble(checkpoint, str(error))
             raise
-        heartbeat.note_trouble(None)
+        except DeviceBroken:
+            place.end(DEVICE_BROKEN)
+            raise
+        heartbeat.note_trouble(checkpoint, None)
 
         def step() -> object | None:
             try:

@@ -167,20 +167,24 @@ class WorkQueue:
         """Take back the rows whose claim ended without a result; returns how many.
 
         An owner that lives could not renew or record: the database was away for longer than it
-        kept its result. That is nobody's fault.
+        kept its result. That is nobody's fault, but each row is claimed alone next.
         """
         now = database_now(session)
         ended = self.table.claimed_until < now
         # Of one that died with its claim, the last heartbeat is older than that by now.
         since = now - timedelta(seconds=2 * HEARTBEAT_S)
         living = select(Worker.name).where(Worker.heartbeat_at > since)
-        of_the_living = self.table.claimed_by.in_(living)
-        freed: Any = session.execute(
+        freed = session.scalars(
+            select(self.table.id)
+            .where(self.table.claim_token.is_not(None), ended, self.table.claimed_by.in_(living))
+            .with_for_update(skip_locked=True, of=self.table)
+        ).all()
+        session.execute(
             update(self.table)
-            .where(self.table.claim_token.is_not(None), ended, of_the_living)
-            .values(**_UNCLAIMED, due_at=now)
+            .where(self.table.id.in_(freed))
+            .values(**_UNCLAIMED, is_suspect=True, due_at=now)
         )
-        return int(freed.rowcount) + self._take_back(session, ended)
+        return len(freed) + self._take_back(session, ended)
 
     def release(self, session: Session, owners: Sequence[str], *, were_killed: bool = False) -> int:
         """Take back what processes held that are gone; returns how many rows.

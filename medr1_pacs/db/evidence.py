@@ -6,6 +6,8 @@ what would be asked a second time about an equal picture is not asked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -65,29 +67,39 @@ def keep_answers(session: Session, rendering: Rendering) -> int:
     """
     kept = 0
     for equal in _equal_pictures_of_earlier_instances(session, rendering):
-        earlier = {prompt.id for prompt in _lock_prompts_that_wait(session, equal.id)}
+        waits_too = {prompt.id for prompt in _lock_prompts_that_wait(session, equal.id)}
         for prompt in _lock_prompts_that_wait(session, rendering.id):
-            answered = _same_prompt(session, equal.id, prompt)
-            if answered is None:
+            twin = _same_prompt(session, equal.id, prompt)
+            if twin is None:
                 continue
             if _truth(session, rendering, prompt) != _truth(session, equal, prompt):
                 continue
-            if answered.id in earlier:  # not asked yet: the one of the newer instance is enough
-                _withdraw(session, answered)
-                continue
-            if not _has_run(session, answered):
-                continue
-            _withdraw(session, prompt)
-            _select_instead(session, prompt.question_id, rendering.id, equal.id)
-            add_event(
-                session,
-                "prompt.kept",
-                "prompt",
-                answered.id,
-                reason="an instance that was sent again gives an equal picture",
-            )
-            kept += 1
+            if twin.id in waits_too:
+                kept += _withdraw_one_of(session, prompt, twin)
+            elif _has_run(session, twin):
+                _withdraw(session, prompt)
+                _select_instead(session, prompt.question_id, rendering.id, equal.id)
+                add_event(
+                    session,
+                    "prompt.kept",
+                    "prompt",
+                    twin.id,
+                    reason="an instance that was sent again gives an equal picture",
+                )
+                kept += 1
     return kept
+
+
+def _withdraw_one_of(session: Session, prompt: Prompt, twin: Prompt) -> int:
+    """Of two equal prompts that wait, ask the one that the study's latest version stands on."""
+    is_selected = [
+        bool(_latest_selections(session, each.question_id, each.rendering_id))
+        for each in (prompt, twin)
+    ]
+    if is_selected[0] is is_selected[1]:
+        return 0
+    _withdraw(session, twin if is_selected[0] else prompt)
+    return 1
 
 
 def _equal_pictures_of_earlier_instances(session: Session, rendering: Rendering) -> list[Rendering]:
@@ -175,21 +187,28 @@ def _withdraw(session: Session, prompt: Prompt) -> None:
     session.execute(delete(Prompt).where(Prompt.id == prompt.id))
 
 
-def _select_instead(session: Session, question_id: int, from_id: int, to_id: int) -> None:
-    """Let the latest version of the study stand on another rendering under a question.
-
-    Where answers about the first remain, both stand: each is what was asked.
-    """
-    latest = session.scalars(
+def _latest_selections(
+    session: Session, question_id: int, rendering_id: int
+) -> Sequence[Selection]:
+    """Return where the latest version of a study stands on a rendering under a question."""
+    return session.scalars(
         select(Selection)
         .join(StudyVersion, Selection.study_version_id == StudyVersion.id)
         .join(Study, StudyVersion.study_id == Study.id)
         .where(
             StudyVersion.version == Study.version,
             Selection.question_id == question_id,
-            Selection.rendering_id == from_id,
+            Selection.rendering_id == rendering_id,
         )
     ).all()
+
+
+def _select_instead(session: Session, question_id: int, from_id: int, to_id: int) -> None:
+    """Let the latest version of the study stand on another rendering under a question.
+
+    Where answers about the first remain, both stand: each is what was asked.
+    """
+    latest = _latest_selections(session, question_id, from_id)
     remains = exists().where(Prompt.rendering_id == from_id, Prompt.question_id == question_id)
     is_needed = session.scalar(select(remains))
     for row in latest:

@@ -164,7 +164,7 @@ def accept_held(
     held = _lock_held(session, sop_instance_uid)
     if held is None:
         return False
-    study = get_locked(session, held.series.study_id)
+    study = held.series.study
     study.last_received_at = now  # more of it may be accepted
     reopen(session, study, "an instance that was held was accepted")
     add_to_projects(session, study, arrival_of(held), rules, now)
@@ -184,15 +184,21 @@ def refuse_held(session: Session, sop_instance_uid: str, *, actor: str) -> bool:
 
 
 def _lock_held(session: Session, sop_instance_uid: str) -> Instance | None:
-    """Return the newest held instance of a UID; two people decide one after the other."""
-    return session.scalar(
+    """Return the newest held instance of a UID, with its study locked as by who indexes.
+
+    Two people decide one after the other.
+    """
+    newest = (
         select(Instance)
         .where(Instance.sop_instance_uid == sop_instance_uid, Instance.hold == InstanceHold.HELD)
         .order_by(Instance.received_at.desc(), Instance.id.desc())
         .limit(1)
-        .with_for_update()
         .execution_options(populate_existing=True)
     )
+    if (found := session.scalar(newest)) is None:
+        return None
+    get_locked(session, found.series.study_id)
+    return session.scalar(newest.with_for_update())
 
 
 def record_repair(session: Session, stored_name: str) -> None:

@@ -133,6 +133,8 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
     if version.planned_at is not None or row.version != study.version:
         return  # planned by somebody else, or reopened meanwhile
+    if not _lock_asked(session, row, study):
+        return  # a prompt moved to another picture meanwhile: it is planned again
     for series_id, route in plan.routes.items():
         _record_route(session, series_id, route)
     for planned in plan.questions:
@@ -143,6 +145,14 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
         keep_answers(session, rendering)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
+
+
+def _lock_asked(session: Session, row: Study, study: StudyFacts) -> bool:
+    """Whether earlier prompts are still as the plan saw them; none moves from now on."""
+    ids = {asked.rendering_id for asked in study.asked}
+    locked = select(Rendering.id).where(Rendering.id.in_(ids)).order_by(Rendering.id)
+    session.execute(locked.with_for_update())
+    return _asked_prompts(session, row) == study.asked
 
 
 def _drawn_already(session: Session, study: StudyFacts) -> list[Rendering]:

@@ -98,8 +98,8 @@ def record_picture(
     else:
         drawn = _record_successor(session, claim, row, picture)
     session.refresh(drawn)
-    set_ready(session, drawn.id, True)
     keep_answers(session, drawn)
+    set_ready(session, drawn.id, True)
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from medr1_pacs.db.tables import (
     Worker,
 )
 from medr1_pacs.errors import InstanceDamaged
+from medr1_pacs.processes import SILENT_S
 from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
 
 
@@ -149,10 +150,16 @@ def record_settled(session: Session, changes: Mapping[int, tuple[StudyState, str
 
 
 def _unloadable(session: Session, names: Collection[str]) -> set[str]:
-    """Return the checkpoints that a worker says it cannot load."""
-    troubles = session.scalars(select(Worker.trouble).where(Worker.trouble.is_not(None)))
-    said = " ".join(filter(None, troubles))
-    return {name for name in names if f"checkpoint {name} cannot be loaded" in said}
+    """Return the checkpoints that every living worker that should says it cannot load."""
+    since = database_now(session) - timedelta(seconds=SILENT_S)
+    living = session.scalars(select(Worker).where(Worker.heartbeat_at > since)).all()
+    found = set()
+    for name in names:
+        asked = [row for row in living if any(q.rpartition(".")[2] == name for q in row.queues)]
+        sentence = f"checkpoint {name} cannot be loaded"
+        if asked and all(sentence in (row.trouble or "") for row in asked):
+            found.add(name)
+    return found
 
 
 def _is_asked() -> ColumnElement[bool]:
@@ -247,12 +254,8 @@ def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
     add_event(
         session, "study.retried", "study", study.id, actor=actor, new={"prompts": len(failed)}
     )
-    is_planned = session.scalar(
-        select(StudyVersion.planned_at).where(
-            StudyVersion.study_id == study.id, StudyVersion.version == study.version
-        )
-    )
     # Without a plan it is the plan that failed.
+    is_planned = _is_planned(session, study)
     set_state(session, study, StudyState.ASKED if is_planned else StudyState.COMPLETE, "")
     return True
 
@@ -281,9 +284,19 @@ def retry_damaged(session: Session, stored_name: str) -> None:
             )
         ):
             _try_again(session, generation, now)
-    if study.state is StudyState.FAILED:
+    # Where the plan of the latest version failed, that is for a person to retry.
+    if study.state is StudyState.FAILED and _is_planned(session, study):
         add_event(session, "study.retried", "study", study.id, new={"renderings": len(failed)})
         set_state(session, study, StudyState.ASKED, "")
+
+
+def _is_planned(session: Session, study: Study) -> bool:
+    planned_at = session.scalar(
+        select(StudyVersion.planned_at).where(
+            StudyVersion.study_id == study.id, StudyVersion.version == study.version
+        )
+    )
+    return planned_at is not None
 
 
 def _try_again(session: Session, generation: Generation, now: datetime) -> None:

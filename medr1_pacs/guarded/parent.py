@@ -34,6 +34,10 @@ class ChildFailed(Exception):
     """The child died, took too long, or answered nonsense; the message says which of them."""
 
 
+class ChildTimedOut(ChildFailed):
+    """It took too long, and was ended."""
+
+
 class GuardedChild:
     """One process, started when needed and replaced when it fails. For one thread at a time.
 
@@ -82,7 +86,9 @@ class GuardedChild:
             raise
         except TimeoutError as error:
             self.stop()
-            raise ChildFailed(f"the {self._what} was ended after {self._timeout_s:g} s") from error
+            raise ChildTimedOut(
+                f"the {self._what} was ended after {self._timeout_s:g} s"
+            ) from error
         except (EOFError, BrokenPipeError) as error:
             ended = _how_it_ended(process)  # before stop() gives it another end
             self.stop()

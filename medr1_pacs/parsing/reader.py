@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from medr1_pacs.errors import InstanceUnreadable, StorageUnavailable
-from medr1_pacs.guarded.parent import ChildFailed, GuardedChild, ReadBytes
+from medr1_pacs.guarded.parent import ChildFailed, ChildTimedOut, GuardedChild, ReadBytes
 from medr1_pacs.headers import HeaderValues
 
 
@@ -46,27 +45,40 @@ class HeaderReader:
         """End the child."""
         self._child.stop()
 
-    def read(self, path: Path) -> HeaderValues:
+    def read(self, path: Path, *, is_last_try: bool = True) -> HeaderValues:
         """Return what the header of a file says.
 
         Raises
         ------
         InstanceUnreadable
-            It does not parse, or its parser died, grew or took too long, twice.
+            It does not parse, or its parser died or grew, twice, or took too long on the last try.
         StorageUnavailable
-            The file cannot be read.
+            The file cannot be read, or not in time.
         TransientError
             No child can be started.
         """
         request = {"path": str(path.absolute())}
         with self._lock:
-            # Once may be the kernel's memory killer, or a share that stood still.
-            with suppress(ChildFailed):
-                return self._child.ask(request, _understand)
             try:
-                return self._child.ask(request, _understand)
+                return self._ask(request)
+            except ChildTimedOut as error:  # a share that stands still, or a hostile header
+                if not is_last_try:
+                    raise StorageUnavailable(f"its header was not read in time: {error}") from error
+                raise _unreadable(error) from error
             except ChildFailed as error:
-                raise InstanceUnreadable(f"the data set does not parse: {error}") from error
+                raise _unreadable(error) from error
+
+    def _ask(self, request: dict[str, Any]) -> HeaderValues:
+        try:
+            return self._child.ask(request, _understand)
+        except ChildTimedOut:
+            raise
+        except ChildFailed:  # once may be the kernel's memory killer
+            return self._child.ask(request, _understand)
+
+
+def _unreadable(error: ChildFailed) -> InstanceUnreadable:
+    return InstanceUnreadable(f"the data set does not parse: {error}")
 
 
 def _understand(reply: dict[str, Any], _read_bytes: ReadBytes) -> HeaderValues:

@@ -59,8 +59,11 @@ def _place(store: InstanceStore, standing: InstanceStanding) -> Whereabouts:
         except StorageUnavailable:
             return Whereabouts.UNREADABLE
     in_quarantine = [store.quarantine_path(StoredName(name)) for name in standing.quarantined]
-    if not standing.files and not all(path.exists() for path in in_quarantine):
-        return Whereabouts.DAMAGED
+    try:
+        if not standing.files and not all(path.exists() for path in in_quarantine):
+            return Whereabouts.DAMAGED
+    except OSError:
+        return Whereabouts.UNREADABLE
     if standing.is_current:
         return Whereabouts.CURRENT
     if standing.hold is not None:

@@ -86,7 +86,7 @@ def answer_batch(
             raise
         except Exception as error:
             logger.exception("a batch failed", extra={"action": "answer", "batch": len(work)})
-            if not _can_answer_anything(engine):
+            if not can_answer_anything(engine):
                 # A CUDA error stays with its process: every other row would fail as well.
                 broken = DeviceBroken(f"the engine answers nothing any more: {error}")
                 held.note_broken_device(broken)
@@ -101,7 +101,7 @@ def answer_batch(
     return recorded
 
 
-def _can_answer_anything(engine: Engine) -> bool:
+def can_answer_anything(engine: Engine) -> bool:
     """Ask for one token about a blank picture, to tell a bad row from a bad device."""
     try:
         engine.generate([PROBE])

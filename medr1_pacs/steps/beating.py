@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeVar
 
+from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import forget_workers, list_workers, record_heartbeat
 from medr1_pacs.errors import DatabaseUnavailable, TransientError
@@ -57,6 +58,7 @@ class Heartbeat:
         now = datetime.now(UTC)
         self._listing = WorkerListing(str(ProcessName.own(kind)), kind, list(queues), now, now)
         self._is_alive = is_alive
+        self._troubles: dict[str, str] = {}
         self._step: object | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -94,9 +96,12 @@ class Heartbeat:
             tokens = sum(output.completion_tokens for output in outputs)
             self._listing = replace(self._listing, tokens_per_second=round(tokens / seconds, 1))
 
-    def note_trouble(self, trouble: str | None) -> None:
-        """Say what this process cannot do at the moment; None once it can."""
-        self._listing = replace(self._listing, trouble=trouble)
+    def note_trouble(self, checkpoint: str, trouble: str | None) -> None:
+        """Say that this process cannot load a checkpoint, and why; None once it can."""
+        self._troubles.pop(checkpoint, None)
+        if trouble is not None:
+            self._troubles[checkpoint] = trouble
+        self._listing = replace(self._listing, trouble="; ".join(self._troubles.values()) or None)
 
     def _run(self) -> None:
         self._write(release_dead_claims)
@@ -128,9 +133,9 @@ class Heartbeat:
         return True
 
     def _beat(self, database: Database) -> None:
-        listing = replace(self._listing, heartbeat_at=datetime.now(UTC))
         with database.write() as session:
-            record_heartbeat(session, listing)
+            # By the clock that claims are judged by.
+            record_heartbeat(session, replace(self._listing, heartbeat_at=database_now(session)))
 
     def _leave(self, database: Database) -> None:
         with suppress(TransientError), database.write() as session:

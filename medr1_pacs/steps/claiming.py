@@ -54,10 +54,16 @@ class HeldClaim:
     ) -> None:
         self._done.set()
         self._thread.join()
-        if kind is not None and not issubclass(kind, Exception):
-            # Asked to stop: what is unfinished goes back unharmed, at once.
-            with suppress(TransientError), self._database.write() as session:
-                self._queue.give_back(session, self.claim)
+        if value is None:
+            return
+        if isinstance(value, Exception) and not isinstance(value, TransientError):
+            # Whatever it is, as a result that cannot be recorded: else it would be done for ever.
+            with suppress(TransientError):
+                self.note_failure(value)
+            return
+        # Asked to stop, or away for too long: what is unfinished goes back unharmed, at once.
+        with suppress(TransientError), self._database.write() as session:
+            self._queue.give_back(session, self.claim)
 
     def give_back(self, error: TransientError) -> None:
         """Give everything back unharmed: what is away is nobody's fault."""

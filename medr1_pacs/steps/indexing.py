@@ -47,6 +47,8 @@ from medr1_pacs.storage.instances import InstanceStore, StoredName, sha256_from
 
 logger = logging.getLogger(__name__)
 
+READ_S = 10.0
+"""How long files are read before those that were are recorded: headers can be slow."""
 SET_ASIDE_S = 60.0
 """How long a file is set aside before it is tried again."""
 
@@ -114,13 +116,22 @@ class Indexer:
             logger.warning(
                 "a batch could not be recorded, going on one by one: %s", type(error).__name__
             )
-        return sum((self._index_alone(name) for name in names), IndexReport())
+        report, ends_at = IndexReport(), now + READ_S
+        for stored in names:
+            report += self._index_alone(stored)
+            if time.monotonic() > ends_at:
+                break
+        return report
 
     def _forget_gone(self, resting: Collection[str]) -> None:
         """Forget files that were set aside and lie in the backlog no more."""
         for name in self._set_aside.keys() - resting:
-            if not self.store.incoming_path(StoredName(name)).exists():
+            try:
+                self.store.incoming_path(StoredName(name)).lstat()
+            except FileNotFoundError:
                 self._take_back(name)
+            except OSError:
+                continue  # it is there, and the disk does not even say how large it is
 
     def _index(self, names: Sequence[StoredName]) -> IndexReport:
         indexed, rejected = self._move_all(names)
@@ -151,11 +162,16 @@ class Indexer:
     ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
         """Read files and give them their final names; what fails is set aside by itself."""
         moved: dict[Path, dict[StoredName, IndexedInstance | RejectedInstance]] = {}
+        ends_at = time.monotonic() + READ_S
         for stored in names:
             item: IndexedInstance | RejectedInstance | None = None
             try:
                 item = read_received(
-                    self.store.incoming_path(stored), stored, self.site_key, self.headers
+                    self.store.incoming_path(stored),
+                    stored,
+                    self.site_key,
+                    self.headers,
+                    is_last_try=stored.name in self._set_aside,
                 )
                 is_usable = isinstance(item, IndexedInstance)
                 folder = (self.store.keep if is_usable else self.store.quarantine)(stored)
@@ -164,6 +180,8 @@ class Indexer:
                 raise
             except (OSError, StorageUnavailable) as error:
                 self._put_aside_unless_disk(stored, error, item)
+            if time.monotonic() > ends_at:
+                break  # what was read is recorded before the rest is looked at
         items: dict[StoredName, IndexedInstance | RejectedInstance] = {}
         for folder, in_folder in moved.items():
             try:
@@ -270,9 +288,14 @@ def _reason_of(error: Exception) -> str:
 
 
 def read_received(
-    path: Path, stored: StoredName, site_key: bytes, headers: HeaderReader
+    path: Path,
+    stored: StoredName,
+    site_key: bytes,
+    headers: HeaderReader,
+    *,
+    is_last_try: bool = True,
 ) -> IndexedInstance | RejectedInstance:
-    """Read one received file.
+    """Read one received file; one that takes too long is rejected on the last try alone.
 
     Raises
     ------
@@ -286,7 +309,7 @@ def read_received(
     if problem is not None:
         return received.reject(QuarantineReason.UNREADABLE, str(problem))
     try:
-        return index_header(headers.read(path), received, site_key)
+        return index_header(headers.read(path, is_last_try=is_last_try), received, site_key)
     except InstanceUnreadable as error:
         return received.reject(QuarantineReason.UNREADABLE, str(error))
     except HeaderUnusable as error:

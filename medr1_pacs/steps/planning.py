@@ -10,8 +10,8 @@ from medr1_pacs.db.generations import has_waiting_prompts
 from medr1_pacs.db.plans import find_due_plan, record_plan, withdraw_prompts
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import fail_study
-from medr1_pacs.errors import TransientError
-from medr1_pacs.records.planned import StudyFacts
+from medr1_pacs.errors import RowExists, TransientError
+from medr1_pacs.records.planned import StudyFacts, StudyPlan
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,25 @@ def plan_study(database: Database, questionnaire: Questionnaire) -> bool:
         _fail(database, study, f"it cannot be planned: {error!r}")
         return True
     try:
-        with database.write() as session:
-            record_plan(session, study, plan, datetime.now(UTC))
+        _record(database, study, plan)
+    except RowExists as error:  # twice is no other process
+        _fail(database, study, f"its plan cannot be recorded: {error}")
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001 - nor one whose plan cannot be recorded
         _fail(database, study, f"its plan cannot be recorded: {type(error).__name__}")
     return True
+
+
+def _record(database: Database, study: StudyFacts, plan: StudyPlan) -> None:
+    for is_last in (False, True):
+        try:
+            with database.write() as session:
+                record_plan(session, study, plan, datetime.now(UTC))
+            return
+        except RowExists:
+            if is_last:
+                raise
 
 
 def _fail(database: Database, study: StudyFacts, reason: str) -> None:

@@ -163,9 +163,11 @@ class InstanceStore:
         """
         with named_failures(), os.scandir(self._root / "incoming") as entries:
             return sorted(
-                entry.inode()
-                for entry in entries
-                if not StoredName.parse(entry.name) and not is_unfinished(entry.name)
+                {
+                    entry.inode()
+                    for entry in entries
+                    if not StoredName.parse(entry.name) and not is_unfinished(entry.name)
+                }
             )
 
     def incoming_path(self, stored: StoredName) -> Path:

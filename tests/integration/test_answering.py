@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -280,6 +281,21 @@ def test_a_study_says_that_no_worker_can_load_its_checkpoint(ask, render, settle
     settle()
 
     assert "no worker can load: see `doctor`" in study()[1]
+
+
+def test_a_result_that_cannot_be_recorded_counts_an_attempt(
+    ask, render, answer, rows, settle, monkeypatch
+):
+    ask()
+    render()
+    monkeypatch.setattr(answering, "record_generated", lambda *_: 1 / 0)
+
+    for _ in range(30):
+        with suppress(ZeroDivisionError):
+            answer(FakeEngine(batch_size=1))
+        settle()
+
+    assert {row.state for row in rows(Generation)} == {GenerationState.FAILED}
 
 
 def test_a_device_that_answers_nothing_any_more_fails_nothing(ask, render, answer, rows, settle):

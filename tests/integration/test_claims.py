@@ -203,7 +203,7 @@ def test_the_claim_of_an_owner_that_lives_ends_unharmed(database, claim, table, 
         assert QUEUE[table].expire(session) == 1
 
     (row,) = rows(table)
-    assert (row.claim_token, row.attempts, row.is_suspect) == (None, 0, False)
+    assert (row.claim_token, row.attempts, row.is_suspect) == (None, 0, True)
 
 
 def test_a_row_that_a_kill_from_outside_lost_alone_rests_after_ten_of_them(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_engine_identity, make_instance, make_output, put_instance
+from factories import NOON, make_engine_identity, make_instance, make_output, put_instance
 from fakes import FakeDecoder, FakeEngine
 from sqlalchemy import update
 
-from medr1_pacs.asking import Questionnaire
+from medr1_pacs.asking import Questionnaire, build_plan
 from medr1_pacs.db.answers import iterate_answers
 from medr1_pacs.db.generations import claim_generations, record_generated
+from medr1_pacs.db.plans import find_due_plan, record_plan
 from medr1_pacs.db.renderings import draw_again, find_equal_picture, heal_waiting
 from medr1_pacs.db.studies import retry_failed
-from medr1_pacs.db.tables import AuditEvent, Generation, Prompt, Rendering, Study
+from medr1_pacs.db.tables import AuditEvent, Generation, Prompt, Rendering, Selection, Study
 from medr1_pacs.questions.bank import load_bank
 from medr1_pacs.records.words import GenerationState, RenderingState, StudyState
 from medr1_pacs.rendering import frame, png
@@ -49,14 +50,18 @@ questions:
 
 
 @pytest.fixture
-def plan(index, database, tmp_path):
-    """Complete and plan what was received."""
+def questionnaire(tmp_path):
     folder = tmp_path / "bank"
     folder.mkdir()
     (folder / "site.yaml").write_text(BANK)
-    questionnaire = Questionnaire(
+    return Questionnaire(
         load_bank(folder), load_synonyms(), lambda requested: "ct", is_demo=False, think=True
     )
+
+
+@pytest.fixture
+def plan(index, database, questionnaire):
+    """Complete and plan what was received."""
 
     def plan():
         index()
@@ -320,6 +325,48 @@ def test_a_copy_that_comes_before_the_answers_is_asked_once(store, plan, render,
 
     assert answer() == 2
     assert all(row.is_current for row in answers())
+
+
+def test_of_equal_prompts_that_wait_the_one_of_the_latest_version_is_asked(
+    store, plan, render, answer, answers, rows
+):
+    first, second = make_instance(), None
+    put_instance(store, first)
+    plan()
+    second = resend(first)
+    put_instance(store, second)
+    plan()
+    put_instance(store, first)
+    plan()
+    render()
+
+    assert answer() == 2
+    assert [row.is_current for row in answers()] == [True, True]
+    assert (rows(Study)[0].state, rows(Study)[0].version) == (StudyState.ANSWERED, 3)
+
+
+def test_a_plan_is_made_again_when_a_prompt_moved_meanwhile(
+    store, plan, render, lose, database, rows, draw_otherwise, index, questionnaire
+):
+    put_instance(store, make_instance())
+    plan()
+    render()
+    put_instance(store, make_instance(ImagePositionPatient=[0, 0, 5]))
+    index()
+    complete_studies(database, quiet_s=0)
+    with database.read() as session:
+        facts = find_due_plan(session)
+    lose()
+    draw_otherwise()
+    render()
+
+    with database.write() as session:
+        record_plan(session, facts, build_plan(facts, questionnaire), NOON)
+    assert rows(Study)[0].state is StudyState.COMPLETE
+    assert plan_study(database, questionnaire)
+
+    chosen = {row.rendering_id for row in rows(Selection) if row.study_version_id == 2}
+    assert rows(Rendering)[0].id not in chosen
 
 
 def test_another_truth_asks_again(store, plan, render, answer, answers):

@@ -592,10 +592,10 @@ def test_a_file_that_the_disk_does_not_give_holds_up_no_other(
     bad, good = (put_instance(store, make_instance()) for _ in range(2))
     read = indexing.read_received
 
-    def read_unless_bad(path, stored, *arguments):
+    def read_unless_bad(path, stored, *arguments, **options):
         if stored == bad:
             raise OSError(5, "Input/output error")
-        return read(path, stored, *arguments)
+        return read(path, stored, *arguments, **options)
 
     monkeypatch.setattr(indexing, "read_received", read_unless_bad)
 

@@ -16,7 +16,7 @@ from medr1_pacs.db.tables import (
 )
 from medr1_pacs.demo.phantoms import make_phantom
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.errors import ValueRefused
+from medr1_pacs.errors import RowExists, ValueRefused
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank, questions_for
 from medr1_pacs.records.words import Modality, StudyState, TruthSource
 from medr1_pacs.routing.synonyms import load_synonyms
@@ -267,14 +267,15 @@ def test_a_real_file_is_routed(store, index, database, questionnaire, rows, name
     assert rows(Series)[0].route_modality == modality
 
 
-def test_a_plan_that_cannot_be_recorded_holds_up_no_other(plan, rows, database, monkeypatch):
+@pytest.mark.parametrize("error", [ValueRefused("a value"), RowExists("the same row")])
+def test_a_plan_that_cannot_be_recorded_holds_up_no_other(plan, rows, database, monkeypatch, error):
     real, failed = planning.record_plan, []
 
     def fail_once(session, study, *arguments):
         if not failed:
             failed.append(study.study_id)
         if study.study_id in failed:
-            raise ValueRefused("the database refuses a value")
+            raise error
         real(session, study, *arguments)
 
     monkeypatch.setattr(planning, "record_plan", fail_once)

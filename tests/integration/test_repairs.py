@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_instance, make_uid, put_instance
+from factories import NOON, make_instance, make_uid, put_instance
 from sqlalchemy import update
 
 from medr1_pacs.db.tables import (
@@ -14,6 +14,7 @@ from medr1_pacs.db.tables import (
     QuarantinedInstance,
     Rendering,
     Study,
+    StudyVersion,
 )
 from medr1_pacs.errors import DatabaseUnavailable, InstanceDamaged, StorageUnavailable
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
@@ -96,6 +97,9 @@ def test_a_repair_tries_again_what_failed_over_the_damage_in_whatever_state_the_
     add_work(Generation, 1)
     with database.write() as session:
         session.execute(update(Study).values(state=state))
+        session.add(
+            StudyVersion(study_id=1, version=1, instances=1, completed_at=NOON, planned_at=NOON)
+        )
         session.execute(update(Generation).values(state=GenerationState.FAILED))
         session.execute(
             update(Rendering).values(
@@ -110,8 +114,33 @@ def test_a_repair_tries_again_what_failed_over_the_damage_in_whatever_state_the_
     index()
 
     assert rows(Rendering)[0].state is RenderingState.PLANNED
+    assert rows(Study)[0].state == ("answered" if state == "answered" else "asked")
     (generation,) = rows(Generation)
     assert (generation.state, generation.is_ready) == (GenerationState.WAITING, False)
+
+
+def test_a_repair_does_not_call_a_study_answered_whose_plan_failed(
+    store, index, database, rows, add_work
+):
+    ds = make_instance()
+    first = put_instance(store, ds)
+    index()
+    add_work(Rendering, 1)
+    with database.write() as session:
+        session.execute(update(Study).values(state=StudyState.FAILED))
+        session.execute(
+            update(Rendering).values(
+                instance_id=1,
+                state=RenderingState.FAILED,
+                error=str(InstanceDamaged(first.name, "is missing")),
+            )
+        )
+    store.instance_path(first).unlink()
+
+    put_instance(store, ds)
+    index()
+
+    assert rows(Study)[0].state is StudyState.FAILED
 
 
 def test_an_instance_sent_again_to_a_whole_file_is_discarded(store, index, rows, tmp_path):

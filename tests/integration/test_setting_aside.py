@@ -7,6 +7,7 @@ import struct
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -41,10 +42,10 @@ def refuse_reads(store, monkeypatch):
     bad = set()
     read = indexing.read_received
 
-    def read_unless_bad(path, stored, *arguments):
+    def read_unless_bad(path, stored, *arguments, **options):
         if stored in bad:
             raise OSError(5, "Input/output error")
-        return read(path, stored, *arguments)
+        return read(path, stored, *arguments, **options)
 
     monkeypatch.setattr(indexing, "read_received", read_unless_bad)
     return bad
@@ -121,6 +122,69 @@ def test_a_file_that_was_set_aside_and_is_gone_is_forgotten(store, index, indexe
     index()
 
     assert indexer.set_aside == {}
+
+
+def test_a_file_that_the_disk_does_not_even_describe_holds_up_no_other(
+    store, index, indexer, rows, refuse_reads, monkeypatch
+):
+    bad, good = put_instance(store, make_instance()), None
+    refuse_reads.add(bad)
+    index()
+    indexer._retry_at[bad.name] = 0.0
+    real = Path.lstat
+
+    def lstat(path):
+        if path.name == bad.name:
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    good = put_instance(store, make_instance())
+    index()
+
+    assert [row.stored_name for row in rows(Instance)] == [good.name]
+
+
+def test_a_header_that_takes_too_long_is_set_aside_and_then_quarantined(store, indexer, rows):
+    stored = put_instance(store, make_instance())
+    with HeaderReader(timeout_s=0.3) as headers:
+        real = headers._child._started
+
+        def suspended():
+            process = real()
+            psutil.Process(process.pid).suspend()
+            return process
+
+        headers._child._started = suspended
+        slow = replace(indexer, headers=headers)
+        assert slow.index().total == 0
+        assert "not read in time" in slow.set_aside[stored.name].reason
+        slow._retry_at[stored.name] = 0.0
+        assert slow.index().quarantined == 1
+
+    assert "ended after 0.3 s" in rows(QuarantinedInstance)[0].detail
+
+
+def test_what_was_read_is_recorded_before_slow_headers_take_all_the_time(
+    store, index, rows, monkeypatch
+):
+    monkeypatch.setattr(indexing, "READ_S", 0.0)
+    for _ in range(3):
+        put_instance(store, make_instance())
+
+    assert index().total == 1
+    assert len(rows(Instance)) == 1
+
+
+def test_two_names_of_one_foreign_file_are_told_once(store, database, tmp_path):
+    foreign = tmp_path / "storage/incoming/a.txt"
+    foreign.write_bytes(b"x")
+    os.link(foreign, foreign.with_name("b.txt"))
+
+    tell_set_aside(database, store, [])
+
+    with database.read() as session:
+        assert len(list_set_aside(session)) == 1
 
 
 def test_a_parser_that_was_killed_once_condemns_nothing(store, indexer, rows, monkeypatch):

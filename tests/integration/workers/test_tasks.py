@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from fakes import FakeEngine
 
+from medr1_pacs.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
 from medr1_pacs.db.tables import Generation
-from medr1_pacs.errors import CheckpointMissing
+from medr1_pacs.errors import CheckpointMissing, DeviceBroken
 from medr1_pacs.installation import ROOT
 from medr1_pacs.processes import DEVICE_BROKEN
 from medr1_pacs.records.words import GenerationState
+from workers import engine_cache
 from workers.app import ANSWER_TASK, make_app
 from workers.tasks import Workplace, register_answer_task
 
@@ -59,7 +61,7 @@ class Watch:
     def __init__(self) -> None:
         self.is_watching = False
 
-    def note_trouble(self, trouble: str | None) -> None:
+    def note_trouble(self, checkpoint: str, trouble: str | None) -> None:
         self.trouble = trouble
 
     def watch(self, step: Callable[[], Any]) -> Any:
@@ -121,3 +123,13 @@ def test_a_worker_whose_device_is_broken_ends_so_that_it_is_started_again(
 
     assert worker.returncode == DEVICE_BROKEN, worker.stderr
     assert {(row.state, row.attempts) for row in rows(Generation)} == {(GenerationState.WAITING, 0)}
+
+
+def test_a_device_that_answers_nothing_from_the_start_claims_nothing(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_cache, "open_engine", lambda *_, **__: FakeEngine(is_broken=True))
+    registry = CheckpointRegistry({"ct": ConfiguredCheckpoint("ct", tmp_path, "0" * 40)})
+    engines = engine_cache.EngineCache(registry, batch_size=1, should_stop=lambda: False)
+
+    for _ in range(2):  # nor is it refused for a minute: the next process asks again
+        with pytest.raises(DeviceBroken):
+            engines.get("ct")
