@@ -274,7 +274,7 @@ def test_a_study_says_that_no_worker_can_load_its_checkpoint(ask, render, settle
     render()
     with database.write() as session:
         now = database_now(session)
-        listing = WorkerListing("answer@here/1/1", "answer", [], now, now)
+        listing = WorkerListing("answer@here/1/1", "answer", ["answer.demo"], now, now)
         trouble = "the checkpoint demo cannot be loaded: no such file"
         record_heartbeat(session, replace(listing, trouble=trouble))
 
