@@ -144,7 +144,7 @@ def reconcile(service: Service) -> str:
     return result.stdout
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"])
 def site(request: pytest.FixtureRequest) -> OneMachine | Site:
     if request.param == "sqlite":
         return OneMachine(request.getfixturevalue("make_service")())
