@@ -32,6 +32,7 @@ from medr1_pacs.errors import (
     InstanceDamaged,
     InstanceUnreadable,
     RowExists,
+    SchemaMismatch,
     StorageFull,
     StorageUnavailable,
     TransientError,
@@ -100,6 +101,8 @@ class Indexer:
         TransientError
             The database or the storage is away, or another process records the same instance.
             Nothing is lost: what was not recorded stays in the backlog.
+        SchemaMismatch
+            A table is missing.
         """
         now = time.monotonic()
         resting = {name for name, retry_at in self._retry_at.items() if retry_at > now}
@@ -109,7 +112,7 @@ class Indexer:
             return self._index(names)
         except RowExists as error:
             logger.warning("a batch is recorded one by one: %s", error)
-        except TransientError:
+        except (TransientError, SchemaMismatch):
             raise
         except Exception as error:  # noqa: BLE001 - whatever one instance of the batch caused
             # Alone, the others can be recorded.
@@ -266,7 +269,7 @@ class Indexer:
         except RowExists as error:  # for ever, where it is no other process
             self._put_aside(stored, str(error), None)
             return IndexReport()
-        except TransientError:
+        except (TransientError, SchemaMismatch):
             raise
         except Exception as error:  # a defect of ours, which must not stop reception
             logger.exception("%s cannot be recorded", stored.name, extra={"action": "index"})

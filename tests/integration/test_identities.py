@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, select
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Instance, Patient, Study
 from medr1_pacs.db.vault import record_identities
-from medr1_pacs.errors import DatabaseUnavailable
+from medr1_pacs.errors import SchemaMismatch
 
 CANARIES = {
     "PatientName": "Kanarienvogel^Tweety",
@@ -139,7 +139,7 @@ def test_an_error_of_the_vault_names_nobody(store, indexer, tmp_path):
     put_instance(store, make_instance(**CANARIES))
     empty = Database(f"sqlite:///{tmp_path / 'not migrated.sqlite'}")
 
-    with pytest.raises(DatabaseUnavailable) as caught:
+    with pytest.raises(SchemaMismatch) as caught:
         replace(indexer, vault=empty).index()
     empty.dispose()
 
