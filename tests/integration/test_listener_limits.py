@@ -106,8 +106,9 @@ def test_an_association_beyond_the_limit_is_rejected_for_the_moment(store, liste
     listener = listen(store, max_associations=1)
     first = associate(listener)
 
-    second = associate(listener)
-    answer = second.acceptor.primitive
+    # pynetdicom's requestor can lose an answer on a busy machine (see `peers`).
+    answers = (associate(listener).acceptor.primitive for _ in range(5))
+    answer = next(filter(None, answers))
     first.release()
 
     # PS3.8 Table 9-21: rejected-transient, presentation related, local-limit-exceeded

@@ -259,9 +259,9 @@ def test_a_header_that_takes_more_memory_than_a_parser_may_have_goes_to_quaranti
     item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
     head = struct.pack("<HH2sHI", 0x0008, 0x2218, b"SQ", 0, 0xFFFFFFFF)
     start = content.index(struct.pack("<HH", 0x0010, 0x0010))
-    path.write_bytes(content[:start] + head + item * 3_000_000)
+    path.write_bytes(content[:start] + head + item * 1_000_000)
 
-    with HeaderReader(memory_bytes=400 << 20) as headers:
+    with HeaderReader(memory_bytes=330 << 20, timeout_s=120) as headers:
         replace(indexer, headers=headers).index()
 
     assert [row.stored_name for row in rows(QuarantinedInstance)] == [stored.name]
