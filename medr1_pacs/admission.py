@@ -109,17 +109,6 @@ def known_called_titles(
     return frozenset(title.strip(" ") for title in titles).union(rules, *bound)
 
 
-def called_titles_of(peers: Sequence[AllowedPeer], calling_ae_title: str) -> frozenset[str] | None:
-    """Return the called AE titles that a calling AE title is bound to, from whatever address.
-
-    None: it is bound to none, and may call every known title.
-    """
-    lines = _lines_of(peers, calling_ae_title)
-    if not peers or any(peer.called_ae_titles is None for peer in lines):
-        return None
-    return frozenset().union(*(peer.called_ae_titles or () for peer in lines))
-
-
 def _lines_of(peers: Sequence[AllowedPeer], calling_ae_title: str) -> list[AllowedPeer]:
     """Return the lines that name a title; only one that none names is any of `*`.
 

@@ -4,7 +4,6 @@ import pytest
 
 from medr1_pacs.admission import (
     Rejection,
-    called_titles_of,
     find_rejection,
     known_called_titles,
     may_connect,
@@ -91,15 +90,6 @@ def test_without_a_list_this_machine_may_call_every_known_title():
     assert may_connect((), "::1")
     assert may_connect((), "::ffff:127.0.0.1")
     assert not may_connect((), "10.1.2.3")
-
-
-def test_the_titles_that_a_calling_title_is_bound_to():
-    peers = parse_allowed_peers(["PACS1@10.1.2.3->LUNG", "PACS1@10.1.2.4->HEART", "PACS2@10.1.2.5"])
-
-    assert called_titles_of(peers, "PACS1") == {"LUNG", "HEART"}
-    assert called_titles_of(peers, "PACS2") is None
-    assert called_titles_of(peers, "STRANGER") == frozenset()
-    assert called_titles_of((), "PACS1") is None
 
 
 def test_known_titles_are_our_own_those_of_rules_and_those_of_the_list():
