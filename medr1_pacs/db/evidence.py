@@ -66,7 +66,7 @@ def keep_answers(session: Session, rendering: Rendering) -> int:
     Returns how many prompts were withdrawn.
     """
     kept = 0
-    for equal in _equal_pictures_of_earlier_instances(session, rendering):
+    for equal in _equal_pictures_of_other_instances(session, rendering):
         waits_too = {prompt.id for prompt in _lock_prompts_that_wait(session, equal.id)}
         for prompt in _lock_prompts_that_wait(session, rendering.id):
             twin = _same_prompt(session, equal.id, prompt)
@@ -102,7 +102,7 @@ def _withdraw_one_of(session: Session, prompt: Prompt, twin: Prompt) -> int:
     return 1
 
 
-def _equal_pictures_of_earlier_instances(session: Session, rendering: Rendering) -> list[Rendering]:
+def _equal_pictures_of_other_instances(session: Session, rendering: Rendering) -> list[Rendering]:
     if rendering.pixels_sha256 is None:
         return []
     found = session.scalars(
