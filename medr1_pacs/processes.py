@@ -4,12 +4,14 @@ may take. One owner of each limit.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
 import site
 import socket
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -137,6 +139,9 @@ def module_environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
+_LOOK_EVERY_S = 1.0
+
+
 class StopSignal:
     """Whether this process was asked to stop; waiting for it ends when it is.
 
@@ -156,11 +161,15 @@ class StopSignal:
         with suppress(BlockingIOError):  # a full pipe wakes whoever waits as well
             os.write(self._writer, b"x")
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def wait(self, timeout_s: float = math.inf) -> bool:
         """Wait until the process is asked to stop; False when the time is over before."""
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
-        poll.poll(None if timeout_s is None else timeout_s * 1000)
+        deadline = time.monotonic() + timeout_s
+        while not self._is_set and (left_s := deadline - time.monotonic()) > 0:
+            # Python runs a signal's handler in its main thread alone. A signal that the system
+            # gave to another one does not wake it: it has to look.
+            poll.poll(min(left_s, _LOOK_EVERY_S) * 1000)
         return self._is_set
 
 

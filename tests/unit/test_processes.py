@@ -126,6 +126,24 @@ def test_waiting_ends_when_the_process_is_asked_to_stop():
     assert done.stdout == "False True True\n"
 
 
+def test_waiting_ends_when_the_system_gives_the_signal_to_another_thread():
+    program = (
+        "import signal, threading, time\n"
+        "from medr1_pacs.processes import stop_on_signal\n"
+        "stop = stop_on_signal()\n"
+        "other = threading.Thread(target=time.sleep, args=[60], daemon=True)\n"
+        "other.start()\n"
+        "threading.Timer(0.1, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()\n"
+        "print(stop.wait())\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "True\n"
+
+
 def test_a_burst_of_signals_stops_a_process_that_waits_again_and_again():
     program = (
         "from medr1_pacs.processes import stop_on_signal\n"
