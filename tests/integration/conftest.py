@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from factories import NOON, SITE_KEY, make_indexed_instance
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
 
@@ -106,6 +107,35 @@ def associate():
             return association
 
         yield associate
+
+
+@pytest.fixture
+def rejection():
+    """Ask for an association; returns result, source and reason of the rejection, or None.
+
+    Read from the PDU: on a busy machine pynetdicom's requestor takes a rejection for a failure to
+    connect, since its thread that reads closes the connection before the other one has looked.
+    """
+
+    def rejection(listener, ae_title="SCANNER", called="MEDR1", source="127.0.0.1"):
+        received = []
+        ae = AE(ae_title)
+        ae.add_requested_context(Verification)
+        association = ae.associate(
+            "127.0.0.1",
+            listener.port,
+            ae_title=called,
+            bind_address=(source, 0),
+            evt_handlers=[(evt.EVT_PDU_RECV, lambda event: received.append(event.pdu))],
+        )
+        if association.is_established:
+            association.release()
+            return None
+        (answer,) = received
+        assert isinstance(answer, A_ASSOCIATE_RJ)
+        return answer.result, answer.source, answer.reason_diagnostic
+
+    return rejection
 
 
 @pytest.fixture
