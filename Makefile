@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# More than the two processors of a small machine: a third of the time is spent waiting.
+# In order, since the longest tests come first.
+TEST_PROCESSES := -n 3 --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format soak setup apt clean
 
@@ -13,7 +17,7 @@ demo: setup      ## receive eight synthetic studies and real files, ask, print t
 	$(BIN)/medr1-pacs demo --data-dir ./demo-data
 
 test: setup apt  ## every test, with private PostgreSQL and Redis servers
-	$(BIN)/python -m pytest -m "not soak and not gpu"
+	$(BIN)/python -m pytest -m "not soak and not gpu" $(TEST_PROCESSES)
 
 soak: setup apt  ## the long acceptance sizes
 	$(BIN)/python -m pytest -m soak
