@@ -13,6 +13,14 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import build_context
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
+from pynetdicom.sop_class import Verification
 
 from medr1_pacs.part10 import FileMeta, encode_file_meta, read_file_meta
 from medr1_pacs.records.answers import StoredAnswer
@@ -109,6 +117,23 @@ def read_meta(path: Path) -> tuple[FileMeta, int]:
     """Return a file's meta information and the offset of its data set."""
     with path.open("rb") as file:
         return read_file_meta(file)
+
+
+def association_request(calling_ae_title: str, called_ae_title: str) -> bytes:
+    """Return an A-ASSOCIATE-RQ that proposes Verification alone."""
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received = 16_382
+    implementation.implementation_class_uid = UID("1.2.3")
+    context = build_context(Verification)
+    context.context_id = 1
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = UID("1.2.840.10008.3.1.1.1")
+    primitive.calling_ae_title, primitive.called_ae_title = calling_ae_title, called_ae_title
+    primitive.user_information = [length, implementation]
+    primitive.presentation_context_definition_list = [context]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(primitive)
+    return bytes(pdu.encode())
 
 
 def make_identity(**fields: str) -> PatientIdentity:
