@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# More than the two processors of a small machine: a third of the time is spent waiting.
-# In order, since the longest tests come first.
-TEST_PROCESSES := -n 3 --dist loadgroup --no-loadscope-reorder
+# One more than the two processors of a small machine, since tests wait a third of their time; a
+# file's tests share a process and what they set up, and the longest files come first.
+TEST_PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format soak setup apt clean

@@ -13,18 +13,6 @@ from medr1_pacs.demo.tour import free_port
 
 MakeService = Callable[..., Service]
 
-SHARED = ("answered", "past", "python")
-"""Fixtures of a module that take long to make."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before the test processes tell of their groups
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Tests that share such a fixture run in one of the test processes: it is made once."""
-    for item in items:
-        for name in SHARED:
-            if name in item.fixturenames:
-                item.add_marker(pytest.mark.xdist_group(name))
-
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[MakeService]:

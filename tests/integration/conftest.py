@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from factories import NOON, SITE_KEY, association_request, make_indexed_instance
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
@@ -83,17 +83,14 @@ def listen(monkeypatch):
         yield listen
 
 
-def hang_up(association, connection):
-    """End an association; pynetdicom leaves a connection open that broke."""
-    association.abort()
-    if connection is not None:
-        connection.close()
-
-
 @pytest.fixture
 def associate():
     """Open associations with a listener, each able to send what is asked for."""
     with ExitStack() as open_associations:
+
+        def close_in_the_end(event):
+            """pynetdicom leaves a connection open that the peer closed first."""
+            open_associations.callback(event.assoc.dul.socket.socket.close)
 
         def associate(
             listener, *syntaxes, ae_title="SCANNER", called="MEDR1", sop_class=CTImageStorage
@@ -104,8 +101,13 @@ def associate():
             ]
             ae.add_requested_context(Verification)
             ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
-            association = ae.associate("127.0.0.1", listener.port, ae_title=called)
-            open_associations.callback(hang_up, association, association.dul.socket.socket)
+            association = ae.associate(
+                "127.0.0.1",
+                listener.port,
+                ae_title=called,
+                evt_handlers=[(evt.EVT_CONN_OPEN, close_in_the_end)],
+            )
+            open_associations.callback(association.abort)
             return association
 
         yield associate
