@@ -32,7 +32,6 @@ def echo(host: str, port: int, *, called_ae_title: str, calling_ae_title: str = 
         if not association.is_established:
             return False
         status = association.send_c_echo()
-        association.release()
         return bool(status) and status.Status == 0x0000
 
 
@@ -61,21 +60,18 @@ def send_instances(
         if not association.is_established:
             raise TransientError(f"no association with {called_ae_title} on {host}:{port}")
         _give_back_stolen_responses(association)
-        try:
-            for dataset in datasets:
-                status = association.send_c_store(dataset)
-                if "Status" not in status:
-                    raise TransientError(f"the association with {called_ae_title} broke")
-                yield status.Status
-        finally:
-            association.release()
+        for dataset in datasets:
+            status = association.send_c_store(dataset)
+            if "Status" not in status:
+                raise TransientError(f"the association with {called_ae_title} broke")
+            yield status.Status
 
 
 @contextmanager
 def _associate(
     ae: AE, host: str, port: int, called_ae_title: str
 ) -> Generator[Association, None, None]:
-    """Ask for an association; its connection is closed in the end.
+    """Ask for an association; in the end it is released and its connection closed.
 
     pynetdicom 3.0.4 leaves the socket open when the peer was the first to close the connection, as
     one that rejects does.
@@ -90,6 +86,7 @@ def _associate(
     try:
         yield association
     finally:
+        association.release()  # nothing, unless it is established
         for connection in connections:
             connection.close()
 

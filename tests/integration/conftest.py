@@ -13,7 +13,6 @@ import pytest
 from factories import NOON, SITE_KEY, association_request, make_indexed_instance
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
 
@@ -24,6 +23,7 @@ from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, R
 from medr1_pacs.db.vault import VaultBase
 from medr1_pacs.listener import associations as association_log
 from medr1_pacs.listener.associations import AssociationLog
+from medr1_pacs.listener.pdu import PduType
 from medr1_pacs.listener.server import Listener
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
@@ -93,7 +93,12 @@ def associate():
             open_associations.callback(event.assoc.dul.socket.socket.close)
 
         def associate(
-            listener, *syntaxes, ae_title="SCANNER", called="MEDR1", sop_class=CTImageStorage
+            listener,
+            *syntaxes,
+            ae_title="SCANNER",
+            called="MEDR1",
+            source="127.0.0.1",
+            sop_class=CTImageStorage,
         ):
             ae = AE(ae_title)
             ae.requested_contexts = [
@@ -105,6 +110,7 @@ def associate():
                 "127.0.0.1",
                 listener.port,
                 ae_title=called,
+                bind_address=(source, 0),
                 evt_handlers=[(evt.EVT_CONN_OPEN, close_in_the_end)],
             )
             open_associations.callback(association.abort)
@@ -126,9 +132,9 @@ def rejection():
         with socket.create_connection(address, 5, source_address=(source, 0)) as connection:
             connection.sendall(association_request(ae_title, called))
             answer = connection.recv(4096)
-        if answer[0] == A_ASSOCIATE_AC().pdu_type:
+        if answer[0] == PduType.A_ASSOCIATE_AC:
             return None
-        assert answer[0] == A_ASSOCIATE_RJ().pdu_type
+        assert answer[0] == PduType.A_ASSOCIATE_RJ
         return struct.unpack(">7xBBB", answer)
 
     return rejection

@@ -214,12 +214,13 @@ def test_a_sender_that_offers_deflated_among_others_gets_another(store, listen, 
     assert accepted[CTImageStorage] == [ImplicitVRLittleEndian]
 
 
-def test_a_peer_that_is_not_allowed_is_rejected(store, listen, rejection):
+def test_a_peer_that_is_not_allowed_is_rejected(store, listen, associate, rejection):
     listener = listen(store, peers=parse_allowed_peers(["PACS1@127.0.0.1"]))
 
     # PS3.8 Table 9-21: rejected-permanent, service user, calling AE title not recognized
     assert rejection(listener, "STRANGER") == (1, 1, 3)
-    assert rejection(listener, "PACS1") is None
+    assert associate(listener, ae_title="PACS1").is_established
+    assert store.incoming(1) == []
 
 
 def test_below_the_disk_reserve_nothing_is_kept_and_the_sender_is_told(tmp_path, listen, associate):

@@ -383,7 +383,7 @@ def test_an_error_while_admitting_admits_nobody(store, listen, associate, monkey
     ],
 )
 def test_a_peer_is_bound_to_what_it_may_call(
-    store, listen, rejection, source, calling, called, answer
+    store, listen, associate, rejection, source, calling, called, answer
 ):
     listener = listen(
         store,
@@ -392,6 +392,9 @@ def test_a_peer_is_bound_to_what_it_may_call(
     )
 
     assert rejection(listener, calling, called, source) == answer
+    if answer is None:
+        association = associate(listener, ae_title=calling, called=called, source=source)
+        assert association.send_c_echo().Status == SUCCESS
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

@@ -110,12 +110,22 @@ def test_the_environment_of_an_installed_wheel_is_left_as_it_is(monkeypatch):
     assert module_environment() == os.environ
 
 
-def test_waiting_ends_when_the_process_is_asked_to_stop():
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "os.kill, (os.getpid(), signal.SIGTERM)",
+        "signal.pthread_kill, (other.ident, signal.SIGTERM)",
+    ],
+    ids=["to the process", "and the system gave it to another thread"],
+)
+def test_waiting_ends_when_the_process_is_asked_to_stop(sent):
     program = (
-        "import os, signal, threading\n"
+        "import os, signal, threading, time\n"
         "from medr1_pacs.processes import stop_on_signal\n"
         "stop = stop_on_signal()\n"
-        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "other = threading.Thread(target=time.sleep, args=[60], daemon=True)\n"
+        "other.start()\n"
+        f"threading.Timer(0.1, {sent}).start()\n"
         "print(stop.is_set(), stop.wait(60), stop.is_set())\n"
     )
 
@@ -124,24 +134,6 @@ def test_waiting_ends_when_the_process_is_asked_to_stop():
     )
 
     assert done.stdout == "False True True\n"
-
-
-def test_waiting_ends_when_the_system_gives_the_signal_to_another_thread():
-    program = (
-        "import signal, threading, time\n"
-        "from medr1_pacs.processes import stop_on_signal\n"
-        "stop = stop_on_signal()\n"
-        "other = threading.Thread(target=time.sleep, args=[60], daemon=True)\n"
-        "other.start()\n"
-        "threading.Timer(0.1, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()\n"
-        "print(stop.wait())\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
-    )
-
-    assert done.stdout == "True\n"
 
 
 def test_a_burst_of_signals_stops_a_process_that_waits_again_and_again():
