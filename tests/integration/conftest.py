@@ -70,9 +70,11 @@ def index(indexer: Indexer) -> Callable[..., IndexReport]:
 
 
 @pytest.fixture
-def listen(monkeypatch):
+def listen(monkeypatch, request):
     """Start listeners on free ports; keywords as `Listener`, and what writes association rows."""
     monkeypatch.setattr(association_log, "ASSOCIATION_HEARTBEAT_S", 0.05)
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")  # outlives the listener, whose last write is its end
     with ExitStack() as listeners:
 
         def listen(store, write_rows=lambda rows: None, **changes):
