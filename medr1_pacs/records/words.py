@@ -126,3 +126,36 @@ class QuarantineReason(StrEnum):
     UNREADABLE = "unreadable"  #: the data set does not parse
     UID_MISMATCH = "uid_mismatch"  #: the data set names another instance than the command did
     UID_MISSING = "uid_missing"  #: study, series or instance UID is absent or not a UID
+
+
+class Role(StrEnum):
+    """What an account may do in a project, or in the whole site."""
+
+    READER = "reader"  #: judges cases; never sees what the model or another reader said of them
+    RESEARCHER = "researcher"  #: queries answers, cites snapshots
+    AUDITOR = "auditor"  #: sees the same and its history; changes nothing
+    ADMINISTRATOR = "administrator"  #: of the site: accounts, where studies are, what failed
+
+
+class DatePolicy(StrEnum):
+    """How a project shows dates to those who research in it."""
+
+    NONE = "none"  #: not at all
+    YEAR = "year"  #: the year alone
+    SHIFTED = "shifted"  #: whole, and moved into the past by a patient's number of days
+
+
+class Correctness(StrEnum):
+    """How an answer stands to the newest reference standard."""
+
+    RIGHT = "right"  #: its choice is the truth
+    WRONG = "wrong"  #: it is not, or there is no choice
+    UNKNOWN = "unknown"  #: no truth is known
+
+
+class SignInMethod(StrEnum):
+    """How somebody proved who they are."""
+
+    PASSWORD = "password"  # noqa: S105 - the word, not one
+    LINK = "link"  #: a one-time link, made by an administrator
+    PROVIDER = "provider"  #: OpenID Connect

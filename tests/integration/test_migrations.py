@@ -31,13 +31,22 @@ def migrated(branch, database, vault):
     return {Branch.RESEARCH: database, Branch.VAULT: vault}[branch]
 
 
+def is_declared_in_models(name, kind, parents):
+    """Word search is the database's own: no model of ours has its tables and indexes."""
+    return name is None or not name.startswith(("answer_words", "ix_answer_reasoning_words"))
+
+
 def set_revision(database, branch, revision):
     with database.connection() as connection:
         connection.execute(text(f"UPDATE schema_version_{branch} SET version_num = '{revision}'"))
 
 
 def test_migrations_from_empty_make_exactly_the_models(migrated, branch):
-    options = {"version_table": f"schema_version_{branch}", "compare_type": True}
+    options = {
+        "version_table": f"schema_version_{branch}",
+        "compare_type": True,
+        "include_name": is_declared_in_models,
+    }
 
     with migrated.connection() as connection:
         context = MigrationContext.configure(connection, opts=options)

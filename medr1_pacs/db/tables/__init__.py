@@ -2,7 +2,8 @@
 
     project <- project_study -> study -> series -> instance -> rendering
     study -> study_version <- selection -> rendering
-    rendering <- prompt <- generation <- answer
+    rendering <- prompt <- generation <- answer <- answer_facet
+    account <- project_member -> project
 
 Keys of the DICOM hierarchy are the standard's keywords in snake case; times are aware UTC. No
 column of this database holds a name, a patient ID, a birth date or an accession number: those are
@@ -22,12 +23,22 @@ from medr1_pacs.db.tables.asked import (
 )
 from medr1_pacs.db.tables.base import Base
 from medr1_pacs.db.tables.operation import AuditEvent, Lease, Worker
-from medr1_pacs.db.tables.people import Project
+from medr1_pacs.db.tables.people import (
+    Account,
+    AccountSession,
+    ApiToken,
+    KnownDevice,
+    Project,
+    ProjectMember,
+    SignInLink,
+)
 from medr1_pacs.db.tables.reading import ReferenceStandard
 from medr1_pacs.db.tables.received import (
     Association,
     Instance,
     Patient,
+    ProjectInstance,
+    ProjectSeries,
     ProjectStudy,
     QuarantinedInstance,
     Series,
@@ -35,18 +46,35 @@ from medr1_pacs.db.tables.received import (
     Study,
     StudyVersion,
 )
+from medr1_pacs.db.tables.research import (
+    AnswerFacet,
+    AnswerOrigin,
+    AnswerOutcome,
+    Snapshot,
+    SnapshotAnswer,
+)
 
 __all__ = [
+    "Account",
+    "AccountSession",
     "Answer",
+    "AnswerFacet",
+    "AnswerOrigin",
+    "AnswerOutcome",
+    "ApiToken",
     "Association",
     "AuditEvent",
     "Base",
     "Checkpoint",
     "Generation",
     "Instance",
+    "KnownDevice",
     "Lease",
     "Patient",
     "Project",
+    "ProjectInstance",
+    "ProjectMember",
+    "ProjectSeries",
     "ProjectStudy",
     "Prompt",
     "QuarantinedInstance",
@@ -56,6 +84,9 @@ __all__ = [
     "Selection",
     "Series",
     "SetAside",
+    "SignInLink",
+    "Snapshot",
+    "SnapshotAnswer",
     "Study",
     "StudyVersion",
     "Worker",

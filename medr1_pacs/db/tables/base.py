@@ -10,13 +10,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_column_type
 from medr1_pacs.records.words import (
+    Correctness,
     Coverage,
+    DatePolicy,
     GenerationState,
     InstanceHold,
     ParseStatus,
     PromptKind,
     QuarantineReason,
     RenderingState,
+    Role,
+    SignInMethod,
     StudyState,
     TruthSource,
 )
@@ -50,6 +54,10 @@ class Base(DeclarativeBase):
         QuarantineReason: enum_column_type(QuarantineReason),
         TruthSource: enum_column_type(TruthSource),
         InstanceHold: enum_column_type(InstanceHold),
+        Role: enum_column_type(Role),
+        DatePolicy: enum_column_type(DatePolicy),
+        Correctness: enum_column_type(Correctness),
+        SignInMethod: enum_column_type(SignInMethod),
     }
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, sort_order=-1)

@@ -26,6 +26,8 @@ class Association(Base):
     closed_at: Mapped[datetime | None] = mapped_column(index=True)
     ending: Mapped[str | None] = mapped_column(String(16))
     instances: Mapped[int] = mapped_column(default=0)
+    refused_contexts: Mapped[list[Any] | None]
+    """`[SOP Class UID, [Transfer Syntax UID, ...]]` of the presentation contexts it was refused."""
 
 
 class Patient(Base):
@@ -57,15 +59,51 @@ class Study(Base):
 
 
 class ProjectStudy(Base):
-    """Says that a project may use a study, and which rule said so."""
+    """Says that a project may use a study, which rule said so, and as what research knows it.
+
+    What research sees is written by who has the site key, and kept: a view needs no key.
+    """
 
     __tablename__ = "project_study"
-    __table_args__ = (UniqueConstraint("project_id", "study_id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "study_id"),
+        UniqueConstraint("project_id", "pseudonymous_uid"),
+        Index(None, "project_id", "patient_pseudonym"),
+    )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
     rule: Mapped[str] = mapped_column(Text)
     added_at: Mapped[datetime]
+    pseudonymous_uid: Mapped[str | None] = mapped_column(Uid)
+    """None in rows of earlier schemas, until the sweep has seen them."""
+    patient_pseudonym: Mapped[str | None] = mapped_column(String(32))
+    date_shift_days: Mapped[int | None]
+    """How far into the past the dates of the patient are moved, where the project shifts them."""
+    shown_study_date: Mapped[str | None] = mapped_column(String(10))
+    """By the project's policy: `2024`, `2024-01-17`, or None."""
+
+
+class ProjectSeries(Base):
+    """A series as research in a project knows it; of series that were asked about."""
+
+    __tablename__ = "project_series"
+    __table_args__ = (UniqueConstraint("project_id", "series_id"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    pseudonymous_uid: Mapped[str] = mapped_column(Uid)
+
+
+class ProjectInstance(Base):
+    """An instance as research in a project knows it; of instances that were asked about."""
+
+    __tablename__ = "project_instance"
+    __table_args__ = (UniqueConstraint("project_id", "instance_id"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    pseudonymous_uid: Mapped[str] = mapped_column(Uid)
 
 
 class StudyVersion(Base):
@@ -102,6 +140,8 @@ class Series(Base):
     manufacturer_model_name: Mapped[str | None] = mapped_column(String(64))
     kvp: Mapped[float | None]
     slice_thickness_mm: Mapped[float | None]
+    scanner_key: Mapped[str | None] = mapped_column(String(32))
+    """Pseudonym of the device and its software; see `headers`."""
 
     study: Mapped[Study] = relationship(back_populates="series")
 
@@ -170,7 +210,9 @@ class QuarantinedInstance(Base):
     received_at: Mapped[datetime]
     quarantined_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
-    """When a usable instance of its UID came."""
+    """When a usable instance of its UID came, or a person dropped it."""
+    dropped_at: Mapped[datetime | None]
+    """When a person had its bytes deleted."""
 
 
 class SetAside(Base):

@@ -1,0 +1,127 @@
+"""What research asks for: a narrow row an answer, what it is counted by, and snapshots.
+
+    answer_facet -> answer_outcome    what was asked, and what came out
+                 -> answer_origin     of whom, where in the body, by which scanner, when
+
+The nine tables of an answer joined are too slow to filter a million of (seconds); one row of
+numbers is not. Combinations of values are few and are rows of their own, so that a filter is looked
+up among thousands, and one pass over the numbers counts every facet.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from medr1_pacs.db.tables.base import Base, BigId, Sha256
+from medr1_pacs.records.words import Correctness, Coverage, ParseStatus, PromptKind
+
+
+class AnswerOutcome(Base):
+    """A combination of what was asked and what came out; absent values are empty texts."""
+
+    __tablename__ = "answer_outcome"
+    __table_args__ = (
+        UniqueConstraint(
+            "question_id",
+            "checkpoint",
+            "choice",
+            "parse_status",
+            "correctness",
+            "task",
+            "kind",
+            "coverage",
+            "is_demo",
+            name="uq_answer_outcome",
+        ),
+    )
+
+    question_id: Mapped[str] = mapped_column(String(64))
+    task: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[PromptKind]
+    coverage: Mapped[Coverage]
+    checkpoint: Mapped[str] = mapped_column(String(32))
+    is_demo: Mapped[bool]
+    parse_status: Mapped[ParseStatus]
+    choice: Mapped[str] = mapped_column(String(1))
+    correctness: Mapped[Correctness]
+
+
+class AnswerOrigin(Base):
+    """A combination of what an answer is about; absent values are empty texts."""
+
+    __tablename__ = "answer_origin"
+    __table_args__ = (
+        UniqueConstraint(
+            "scanner_key",
+            "anatomy",
+            "study_year",
+            "age_band",
+            "sex",
+            "modality",
+            name="uq_answer_origin",
+        ),
+    )
+
+    modality: Mapped[str] = mapped_column(String(16))
+    anatomy: Mapped[str] = mapped_column(String(64))
+    scanner_key: Mapped[str] = mapped_column(String(32))
+    study_year: Mapped[str] = mapped_column(String(4))
+    """By the project's policy."""
+    sex: Mapped[str] = mapped_column(String(16))
+    age_band: Mapped[str] = mapped_column(String(8))
+
+
+class AnswerFacet(Base):
+    """An answer as a project may find it, written in the transaction of what it tells."""
+
+    __tablename__ = "answer_facet"
+    __table_args__ = (
+        Index(None, "project_id", "outcome_id", "answer_id"),
+        Index(None, "project_id", "origin_id", "answer_id"),
+    )
+
+    id = None  # type: ignore[assignment]
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    answer_id: Mapped[int] = mapped_column(BigId, ForeignKey("answer.id"), primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    outcome_id: Mapped[int] = mapped_column(ForeignKey("answer_outcome.id"))
+    origin_id: Mapped[int] = mapped_column(ForeignKey("answer_origin.id"))
+    is_current: Mapped[bool]
+    study_version: Mapped[int | None]
+    study_date: Mapped[str | None] = mapped_column(String(10))
+    """As `project_study.shown_study_date`."""
+
+
+class Snapshot(Base):
+    """Answers as they were when somebody gave them a name to cite."""
+
+    __tablename__ = "snapshot"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(Text, default="")
+    filters: Mapped[dict[str, Any]]
+    made_by: Mapped[str] = mapped_column(String(128))
+    made_at: Mapped[datetime]
+    program_version: Mapped[str] = mapped_column(String(32))
+    answers: Mapped[int]
+    sha256: Mapped[str] = mapped_column(Sha256)
+    """Of its answers as JSON Lines."""
+
+
+class SnapshotAnswer(Base):
+    """An answer of a snapshot, with what can change of an answer as it was."""
+
+    __tablename__ = "snapshot_answer"
+
+    id = None  # type: ignore[assignment]
+    snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshot.id"), primary_key=True)
+    answer_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("answer.id"), primary_key=True, index=True
+    )
+    frozen: Mapped[dict[str, Any]]

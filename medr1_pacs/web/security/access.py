@@ -1,0 +1,108 @@
+"""What a route asks of its caller, as parameters: `def page(caller: Administrator) -> ...`.
+
+A route without one of these answers anybody; `tests/unit/test_authorisation.py` lists them all.
+Whether a project exists is told to its members alone: to others it is not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from medr1_pacs.records.people import Caller, Scope
+from medr1_pacs.records.words import Role
+
+
+class NotSignedIn(Exception):
+    """Nobody is signed in: a page leads to the sign-in, the API answers 401."""
+
+
+class NotAllowed(Exception):
+    """The caller is somebody, and may not do this: 403. The message says what it takes."""
+
+
+class NotFound(Exception):
+    """There is no such thing, or none that the caller may know of: 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectAccess:
+    """A caller in one project of theirs."""
+
+    caller: Caller
+    project: str
+
+
+def signed_in(request: Request) -> Caller:
+    """Return who asks; raises `NotSignedIn`."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        raise NotSignedIn
+    return caller
+
+
+def _browser(caller: SignedIn) -> Caller:
+    if caller.scopes is not None:
+        raise NotAllowed("this is for a person at a browser: a token cannot do it")
+    return caller
+
+
+def _administrator(scope: Scope) -> Callable[[Caller], Caller]:
+    def administrator(caller: SignedIn) -> Caller:
+        _require_scope(caller, scope)
+        if not caller.is_administrator:
+            raise NotAllowed("this is for administrators")
+        return caller
+
+    return administrator
+
+
+def _browsing_administrator(caller: Browser) -> Caller:
+    if not caller.is_administrator:
+        raise NotAllowed("this is for administrators")
+    return caller
+
+
+def _in_project(scope: Scope | None, *roles: Role) -> Callable[[Caller, str], ProjectAccess]:
+    """Build the dependency of a route with `{project}` in its path; no scope: browsers alone."""
+
+    def in_project(caller: SignedIn, project: str) -> ProjectAccess:
+        if project not in caller.roles:
+            raise NotFound(f"you are in no project {project!r}")
+        if scope is None:
+            _browser(caller)
+        else:
+            _require_scope(caller, scope)
+        if not caller.has_role(project, *roles):
+            raise NotAllowed(f"this is for a {' or '.join(roles)} of the project {project}")
+        return ProjectAccess(caller, project)
+
+    return in_project
+
+
+def _require_scope(caller: Caller, scope: Scope) -> None:
+    if not caller.has_scope(scope):
+        raise NotAllowed(f"the token lacks the scope {scope}")
+
+
+SignedIn = Annotated[Caller, Depends(signed_in)]
+"""Anybody who is signed in, a program with a token too."""
+Browser = Annotated[Caller, Depends(_browser)]
+"""A person, not a token."""
+OperationsReader = Annotated[Caller, Depends(_administrator(Scope.OPERATIONS_READ))]
+"""An administrator who looks."""
+OperationsWriter = Annotated[Caller, Depends(_administrator(Scope.OPERATIONS_WRITE))]
+"""An administrator who changes where work is."""
+Administrator = Annotated[Caller, Depends(_browsing_administrator)]
+"""An administrator at a browser: accounts and roles are not for tokens."""
+Member = Annotated[ProjectAccess, Depends(_in_project(None, *Role))]
+"""Anybody in the project of the path."""
+Research = Annotated[
+    ProjectAccess, Depends(_in_project(Scope.ANSWERS_READ, Role.RESEARCHER, Role.AUDITOR))
+]
+"""A researcher or an auditor of the project of the path, who reads answers."""
+Citing = Annotated[ProjectAccess, Depends(_in_project(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))]
+"""A researcher of the project of the path, who makes snapshots."""
