@@ -32,6 +32,13 @@ _IDENTITY_KEYWORDS = (
     "AccessionNumber",
 )
 _UID_KEYWORDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
+_DEVICE_KEYWORDS = (
+    "DeviceSerialNumber",
+    "StationName",
+    "SoftwareVersions",
+    "Manufacturer",
+    "ManufacturerModelName",
+)
 _AFFECTED = {"SOPInstanceUID": "SOP Instance UID", "SOPClassUID": "SOP Class UID"}
 _UID_KEPT = 128  # a UID has 64 characters: longer ones are seen to be none
 _TEXT_MAX = 1024
@@ -42,6 +49,7 @@ IDENTITY_TAGS: tuple[int, ...] = tuple(
     for keyword in (
         *_UID_KEYWORDS,
         *_IDENTITY_KEYWORDS,
+        *_DEVICE_KEYWORDS,
         "PatientSex",
         "PatientAge",
         "StudyDate",
@@ -98,6 +106,8 @@ class HeaderValues:
     """Of SOP instance, study and series, by keyword; checked by nobody yet."""
     identity: dict[str, str]
     """Who the patient is, by keyword."""
+    device: dict[str, str]
+    """Which scanner it was, by keyword; nothing of it is kept but `scanner_key`."""
     attributes: dict[str, Any]
     sex: str | None
     age_years: int | None
@@ -112,6 +122,7 @@ def read_header_values(header: Dataset) -> HeaderValues:
     return HeaderValues(
         uids={k: str(header.get(k) or "").strip("\x00 ")[:_UID_KEPT] for k in _UID_KEYWORDS},
         identity={keyword: _clean(header, keyword) for keyword in _IDENTITY_KEYWORDS},
+        device={keyword: _clean(header, keyword) for keyword in _DEVICE_KEYWORDS},
         attributes=read_attributes(header),
         sex=_one_of(header, "PatientSex", ("M", "F", "O")),
         age_years=_age_years(header),
@@ -160,7 +171,19 @@ def index_header(header: HeaderValues, received: ReceivedFile, site_key: bytes) 
         sex=header.sex,
         age_years=header.age_years,
         study_date=header.study_date,
+        scanner_key=_scanner_key(header.device, site_key),
     )
+
+
+def _scanner_key(device: Mapping[str, str], site_key: bytes) -> str | None:
+    """Return the pseudonym of a device and its software; None where nothing tells it from others.
+
+    Two equal scanners have two, and an update gives another: drift has a subject (PS3.3 C.7.5.1).
+    """
+    if not (which := device["DeviceSerialNumber"] or device["StationName"]):
+        return None
+    maker = (device["Manufacturer"], device["ManufacturerModelName"])
+    return pseudonym(site_key, "scanner", "\x00".join([*maker, which, device["SoftwareVersions"]]))
 
 
 def _identity(

@@ -4,6 +4,7 @@
     name = "lung"
     title = "Lung nodules 2026"
     approval_number = "EK-2026-17"
+    dates = "shifted"
 
     [[rule]]
     project = "lung"
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.records.words import DatePolicy
 
 DEFAULT_PROJECT = "default"
 NAME_MAX = 64
@@ -38,6 +40,7 @@ class Project:
     title: str = ""
     approval_number: str = ""
     purpose: str = ""
+    dates: DatePolicy = DatePolicy.YEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,19 @@ def _tables(path: Path, content: dict[str, Any], name: str) -> list[dict[str, st
 
 
 def _project(path: Path, table: dict[str, str]) -> Project:
+    values: dict[str, Any] = dict(table)
+    dates = values.get("dates", DatePolicy.YEAR)
+    if dates not in list(DatePolicy):
+        raise SettingInvalid(
+            f"{path}: [[project]] {table.get('name', '')!r}: dates = {dates!r}: use one of "
+            f"{', '.join(DatePolicy)}"
+        )
     try:
-        project = Project(**table)
+        project = Project(**(values | {"dates": DatePolicy(dates)}))
     except TypeError as error:
         raise SettingInvalid(
             f"{path}: [[project]] {table.get('name', '')!r}: use name, title, approval_number, "
-            f"purpose ({error})"
+            f"purpose, dates ({error})"
         ) from error
     if not 1 <= len(project.name) <= NAME_MAX:
         raise SettingInvalid(f"{path}: [[project]] name: 1 to {NAME_MAX} characters")

@@ -27,6 +27,16 @@ def pseudonymous_uid(site_key: bytes, project: str, uid: str) -> str:
     return f"2.25.{int(pseudonym(site_key, f'project {project}', uid), 16)}"
 
 
+def patient_pseudonym(site_key: bytes, project: str, patient_key: str) -> str:
+    """Return what a project knows a patient by."""
+    return pseudonym(site_key, f"project {project} patient", patient_key)
+
+
+def date_shift_days(site_key: bytes, project: str, patient_key: str) -> int:
+    """Return by how many days, 1 to 365, a project moves the dates of a patient into the past."""
+    return int(pseudonym(site_key, f"project {project} dates", patient_key), 16) % 365 + 1
+
+
 def load_site_key(path: Path) -> bytes:
     """Read the site key; make it, readable by us alone, when there is none yet.
 

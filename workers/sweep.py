@@ -19,6 +19,7 @@ from medr1_pacs.steps.answering import parse_generations
 from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
+from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
 from medr1_pacs.steps.ringing import find_due_work
 from medr1_pacs.steps.setting_aside import tell_set_aside
@@ -72,6 +73,7 @@ class Sweep:
         self._settle_from = float("-inf")
         self._told_set_aside: dict[str, SetAsideFile] | None = None
         self._has_more = False
+        self._are_projects_declared = False
 
     def run(
         self,
@@ -110,6 +112,7 @@ class Sweep:
             self._tell_set_aside,
             self._complete,
             self._plan,
+            self._name,
             self._parse,
             self._expire,
             self._settle,
@@ -194,6 +197,14 @@ class Sweep:
     def _plan(self) -> None:
         for _ in self._turns():
             if not plan_study(self._database, self._questionnaire):
+                return
+
+    def _name(self) -> None:
+        if not self._are_projects_declared:
+            declare(self._database, self._indexer.rules)
+            self._are_projects_declared = True
+        for _ in self._turns():
+            if not name_for_research(self._database, self._indexer.site_key):
                 return
 
     def _parse(self) -> None:

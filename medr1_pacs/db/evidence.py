@@ -12,6 +12,8 @@ from sqlalchemy import Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -55,6 +57,8 @@ def move_waiting_prompts(session: Session, from_id: int, to_id: int) -> int:
             session.flush()
             _take_from_claimants(session, prompt)
         _select_instead(session, prompt.question_id, from_id, to_id)
+    if waiting:
+        _tell_research(session, session.get_one(Rendering, to_id))
     return len(waiting)
 
 
@@ -87,7 +91,16 @@ def keep_answers(session: Session, rendering: Rendering) -> int:
                     reason="an instance that was sent again gives an equal picture",
                 )
                 kept += 1
+    if kept:
+        _tell_research(session, rendering)
     return kept
+
+
+def _tell_research(session: Session, rendering: Rendering) -> None:
+    """Let research know what its study stands on now."""
+    study_id = rendering.instance.series.study_id
+    unname_study(session, study_id)
+    refresh_facets(session, study_id)
 
 
 def _withdraw_one_of(session: Session, prompt: Prompt, twin: Prompt) -> int:

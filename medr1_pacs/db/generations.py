@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import WorkQueue, database_now
+from medr1_pacs.db.facets import add_facets, lock_studies_of
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering
 from medr1_pacs.records.answers import ParsedAnswer
@@ -110,12 +111,23 @@ def list_unparsed(session: Session, limit: int) -> list[tuple[int, str, str, lis
     return [(row.id, row.raw_output or "", row.finish_reason or "", row.options) for row in rows]
 
 
-def record_answer(
-    session: Session, generation_id: int, parsed: ParsedAnswer, options: Sequence[str]
+def record_answers(
+    session: Session, parsed: Mapping[int, tuple[ParsedAnswer, Sequence[str]]]
 ) -> None:
-    """Store the parse of a generation; the first stays."""
+    """Store the parses of generations, each with the options it was given; the first stays.
+
+    Research finds them by what is written here, in one transaction with them.
+    """
+    lock_studies_of(session, parsed.keys())
+    stored = [_record_answer(session, key, *value) for key, value in parsed.items()]
+    add_facets(session, [answer_id for answer_id in stored if answer_id is not None])
+
+
+def _record_answer(
+    session: Session, generation_id: int, parsed: ParsedAnswer, options: Sequence[str]
+) -> int | None:
     choice_text = options[ord(parsed.choice) - ord("A")] if parsed.choice else None
-    answer_id = session.scalar(
+    answer_id: int | None = session.scalar(
         insert_into(session, Answer)
         .values(
             generation_id=generation_id,
@@ -141,6 +153,7 @@ def record_answer(
             answer_id,
             new={"parse_status": parsed.status, "choice": parsed.choice},
         )
+    return answer_id
 
 
 def has_due_prompts(session: Session, checkpoint: str) -> bool:

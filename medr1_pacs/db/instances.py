@@ -365,6 +365,7 @@ def _series(session: Session, study: Study, item: IndexedInstance) -> Series:
         manufacturer_model_name=_text(attributes.get("ManufacturerModelName"), 64),
         kvp=_number(attributes.get("KVP")),
         slice_thickness_mm=_number(attributes.get("SliceThickness")),
+        scanner_key=item.scanner_key,
     )
     return series
 

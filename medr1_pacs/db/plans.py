@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.evidence import keep_answers
+from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
@@ -145,6 +147,8 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
         keep_answers(session, rendering)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
+    unname_study(session, row.id)
+    refresh_facets(session, row.id)
 
 
 def _lock_asked(session: Session, row: Study, study: StudyFacts) -> bool:

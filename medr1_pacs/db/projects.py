@@ -8,6 +8,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.naming import unname_project
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.tables import Instance, Project, ProjectStudy, Study
 from medr1_pacs.projects import ProjectRules
@@ -21,6 +23,33 @@ def arrival_of(item: IndexedInstance | Instance) -> dict[str, str]:
         "calling_ae_title": item.calling_ae_title,
         "modality": str(item.attributes.get("Modality", "")),
     }
+
+
+_DECLARED = ("title", "approval_number", "purpose", "dates")
+
+
+def declare_projects(session: Session, rules: ProjectRules, now: datetime) -> None:
+    """Make or change the rows of declared projects; one that is declared no more stays."""
+    for declared in rules.projects:
+        values = {name: getattr(declared, name) for name in _DECLARED}
+        row, is_new = find_or_add(
+            session, Project, {"name": declared.name}, **values, created_at=now
+        )
+        old = {name: getattr(row, name) for name in _DECLARED}
+        if not is_new and old == values:
+            continue
+        if old["dates"] != values["dates"]:
+            unname_project(session, row.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+        add_event(
+            session,
+            "project.declared",
+            "project",
+            row.id,
+            old=None if is_new else old,
+            new={"name": declared.name, **values},
+        )
 
 
 def add_to_projects(
@@ -37,9 +66,7 @@ def add_to_projects(
             session,
             Project,
             {"name": name},
-            title=declared[name].title,
-            approval_number=declared[name].approval_number,
-            purpose=declared[name].purpose,
+            **{each: getattr(declared[name], each) for each in _DECLARED},
             created_at=now,
         )
         key = {"project_id": project.id, "study_id": study.id}
@@ -53,3 +80,4 @@ def add_to_projects(
                 new={"project": name},
                 reason=rule,
             )
+            refresh_facets(session, study.id)

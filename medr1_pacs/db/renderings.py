@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import WorkQueue, database_now
 from medr1_pacs.db.evidence import find_equal, keep_answers, move_waiting_prompts
+from medr1_pacs.db.facets import lock_study_of_rendering
 from medr1_pacs.db.generations import fail_generations, set_ready
 from medr1_pacs.db.tables import Answer, Generation, Instance, Prompt, Rendering
 from medr1_pacs.records.planned import WindowRequest
@@ -80,6 +81,7 @@ def record_picture(
     the same picture, in another file perhaps; one that comes out otherwise is a rendering of its
     own, to which the prompts go that still wait.
     """
+    lock_study_of_rendering(session, rendering_id)
     row = RENDERINGS.lock_claimed(session, claim, rendering_id)
     if row is None:
         return False

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import database_now
+from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -97,6 +98,7 @@ def reopen(session: Session, study: Study, reason: str) -> None:
         new={"state": study.state, "version": study.version},
         reason=reason,
     )
+    refresh_facets(session, study.id)
 
 
 def fail_study(session: Session, study_id: int, version: int, reason: str) -> None:

@@ -63,6 +63,7 @@ class IndexedInstance:
     sex: str | None
     age_years: int | None
     study_date: str | None
+    scanner_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from medr1_pacs.db.generations import (
     GENERATIONS,
     claim_generations,
     list_unparsed,
-    record_answer,
+    record_answers,
     record_generated,
 )
 from medr1_pacs.db.renderings import draw_again, heal_waiting
@@ -154,8 +154,10 @@ def parse_generations(database: Database, limit: int = 500) -> int:
         unparsed = list_unparsed(session, limit)
     if not unparsed:
         return 0
+    parsed = {
+        generation_id: (parse_generation(raw_output, len(options), finish_reason), options)
+        for generation_id, raw_output, finish_reason, options in unparsed
+    }
     with database.write() as session:
-        for generation_id, raw_output, finish_reason, options in unparsed:
-            parsed = parse_generation(raw_output, len(options), finish_reason)
-            record_answer(session, generation_id, parsed, options)
+        record_answers(session, parsed)
     return len(unparsed)

@@ -17,6 +17,7 @@ depends_on = None
 UtcDateTime = sa.DateTime(timezone=True)
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+UNNAMED = sa.text("NOT is_named")
 
 # A text of a megabyte of different words would be refused by to_tsvector, and the answer with it.
 WORDS_POSTGRESQL = (
@@ -312,6 +313,10 @@ def _columns() -> None:
         "project", sa.Column("dates", sa.String(length=32), nullable=False, server_default="year")
     )
     op.add_column(
+        "project_study",
+        sa.Column("is_named", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
+    op.add_column(
         "project_study", sa.Column("pseudonymous_uid", sa.String(length=64), nullable=True)
     )
     op.add_column(
@@ -320,6 +325,13 @@ def _columns() -> None:
     op.add_column("project_study", sa.Column("date_shift_days", sa.Integer(), nullable=True))
     op.add_column(
         "project_study", sa.Column("shown_study_date", sa.String(length=10), nullable=True)
+    )
+    op.create_index(
+        "ix_project_study_unnamed",
+        "project_study",
+        ["id"],
+        postgresql_where=UNNAMED,
+        sqlite_where=UNNAMED,
     )
     op.create_index(
         op.f("ix_project_study_project_id_patient_pseudonym"),

@@ -10,28 +10,52 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from factories import NOON, SITE_KEY, association_request, make_indexed_instance
+from factories import (
+    NOON,
+    SITE_KEY,
+    association_request,
+    make_engine_identity,
+    make_indexed_instance,
+    put_instance,
+)
+from fakes import FakeDecoder, FakeEngine
+from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
 
+from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
 from medr1_pacs.db.vault import VaultBase
+from medr1_pacs.demo.studies import make_study
 from medr1_pacs.listener import associations as association_log
 from medr1_pacs.listener.associations import AssociationLog
 from medr1_pacs.listener.pdu import PduType
 from medr1_pacs.listener.server import Listener
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.records.planned import Decoding, WindowRequest
-from medr1_pacs.records.words import Coverage, GenerationState, PromptKind, RenderingState
+from medr1_pacs.records.words import (
+    Coverage,
+    GenerationState,
+    Modality,
+    PromptKind,
+    RenderingState,
+)
+from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps import reconciling
+from medr1_pacs.steps.answering import answer_batch
+from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer, IndexReport
+from medr1_pacs.steps.naming import name_for_research
+from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.reconciling import ReconcileReport
+from medr1_pacs.steps.rendering import render_planned
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -149,6 +173,50 @@ def write_rows(database):
             record_associations(session, records, datetime.now(UTC))
 
     return write_rows
+
+
+@pytest.fixture(scope="session")
+def packaged_bank() -> QuestionBank:
+    """The questions that are shipped."""
+    return load_bank(PACKAGED_BANK)
+
+
+@pytest.fixture
+def answered(
+    store: InstanceStore,
+    indexer: Indexer,
+    database: Database,
+    pictures: PictureStore,
+    packaged_bank: QuestionBank,
+) -> Callable[..., None]:
+    """Send instances, a phantom radiograph by default, and let a fake engine answer what is asked
+    about them; keywords say how they are sent, and by which checkpoint they are answered."""
+
+    def answered(
+        *instances: Dataset,
+        checkpoint: str = "ct",
+        raw_output: str = "<think>It is seen.</think><answer>A</answer>",
+        **how: str,
+    ) -> None:
+        for ds in instances or make_study(Modality.XRAY, 1):
+            put_instance(store, ds, **how)
+        indexer.index()
+        complete_studies(database, quiet_s=0)
+        questionnaire = Questionnaire(
+            packaged_bank, load_synonyms(), lambda requested: checkpoint, is_demo=False, think=True
+        )
+        while plan_study(database, questionnaire):
+            pass
+        while name_for_research(database, SITE_KEY):
+            pass
+        while render_planned(database, store, pictures, FakeDecoder(), owner="renderer"):
+            pass
+        identity = make_engine_identity(checkpoint=checkpoint, is_demo=checkpoint == "demo")
+        engine = FakeEngine(lambda prompt: raw_output, identity=identity)
+        while answer_batch(database, pictures, engine, owner="answerer"):
+            pass
+
+    return answered
 
 
 @pytest.fixture

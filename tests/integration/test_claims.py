@@ -10,7 +10,7 @@ from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.generations import (
     GENERATIONS,
     claim_generations,
-    record_answer,
+    record_answers,
     record_generated,
     set_ready,
 )
@@ -378,7 +378,7 @@ def test_the_first_parse_of_a_generation_stays(database, add_work, rows):
     for choice in ("A", "B"):
         with database.write() as session:
             parsed = ParsedAnswer(ParseStatus.PARSED, None, choice)
-            record_answer(session, generation_id, parsed, ["CT", "MRI"])
+            record_answers(session, {generation_id: (parsed, ["CT", "MRI"])})
 
     (answer,) = rows(Answer)
     assert (answer.choice, answer.choice_text) == ("A", "CT")

@@ -69,14 +69,21 @@ class ProjectStudy(Base):
         UniqueConstraint("project_id", "study_id"),
         UniqueConstraint("project_id", "pseudonymous_uid"),
         Index(None, "project_id", "patient_pseudonym"),
+        Index(
+            "ix_project_study_unnamed",
+            "id",
+            postgresql_where=text("NOT is_named"),
+            sqlite_where=text("NOT is_named"),
+        ),
     )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
     rule: Mapped[str] = mapped_column(Text)
     added_at: Mapped[datetime]
+    is_named: Mapped[bool] = mapped_column(default=False)
+    """Whether the pseudonyms of all that was selected are there, and as the project's policy is."""
     pseudonymous_uid: Mapped[str | None] = mapped_column(Uid)
-    """None in rows of earlier schemas, until the sweep has seen them."""
     patient_pseudonym: Mapped[str | None] = mapped_column(String(32))
     date_shift_days: Mapped[int | None]
     """How far into the past the dates of the patient are moved, where the project shifts them."""
