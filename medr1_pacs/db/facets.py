@@ -2,28 +2,30 @@
 
     answer, study version, route, truth, project -> answer_outcome, answer_origin -> answer_facet
 
-One statement reads the joined tables, for some answers or for a whole study. Whoever writes locks
-the studies first: an answer that is stored while its study gets another version is told of by
-whichever of the two commits last.
+One statement reads the joined tables, for some answers or for whole studies. Whoever writes locks
+the studies first: of an answer that is stored while its study gets another version, whichever of
+the two commits last tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    bindparam,
     case,
     cast,
+    event,
     func,
     literal,
     null,
     or_,
     select,
-    true,
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
@@ -63,21 +65,20 @@ OUTCOME = (
     "correctness",
 )
 ORIGIN = ("modality", "anatomy", "scanner_key", "study_year", "sex", "age_band")
-_OWN = ("project_id", "answer_id", "study_id", "is_current", "study_version", "study_date")
+_OWN = ("study_id", "is_current", "study_version", "study_date")
 
 
-def lock_studies_of(session: Session, generation_ids: Collection[int]) -> None:
-    """Lock the studies of generations, in order: nobody gives them another version meanwhile."""
-    ids = session.scalars(
-        select(Series.study_id)
-        .join(Instance, Instance.series_id == Series.id)
-        .join(Rendering, Rendering.instance_id == Instance.id)
-        .join(Prompt, Prompt.rendering_id == Rendering.id)
-        .join(Generation, Generation.prompt_id == Prompt.id)
-        .where(Generation.id.in_(generation_ids))
-        .distinct()
-    ).all()
-    _lock(session, ids)
+def lock_studies(session: Session, study_ids: Collection[int]) -> None:
+    """Lock studies, in order: nobody gives them another version meanwhile."""
+    if session.get_bind().dialect.name == "sqlite":
+        return  # whoever writes has the whole file
+    # Rows that refer to a study may be added meanwhile: its key does not change.
+    session.execute(
+        select(Study.id)
+        .where(Study.id.in_(study_ids))
+        .order_by(Study.id)
+        .with_for_update(key_share=True)
+    )
 
 
 def lock_study_of_rendering(session: Session, rendering_id: int) -> None:
@@ -88,27 +89,20 @@ def lock_study_of_rendering(session: Session, rendering_id: int) -> None:
         .join(Rendering, Rendering.instance_id == Instance.id)
         .where(Rendering.id == rendering_id)
     ).all()
-    _lock(session, ids)
+    lock_studies(session, ids)
 
 
 def add_facets(session: Session, answer_ids: Collection[int]) -> None:
     """Write the facets of answers that were just stored; their studies are locked already."""
     if answer_ids:
-        _write(session, Answer.id.in_(answer_ids))
+        _write(session, _BY_ANSWER, answer_ids)
 
 
-def refresh_facets(session: Session, study_id: int) -> None:
-    """Write the facets of a study's answers as they are now: of new ones, and of changed ones."""
-    _lock(session, [study_id])
+def refresh_facets(session: Session, *study_ids: int) -> None:
+    """Write the facets of studies' answers as they are now: of new ones, and of changed ones."""
+    lock_studies(session, study_ids)
     session.flush()
-    _write(session, Study.id == study_id)
-
-
-def refresh_all_facets(session: Session, study_ids: Collection[int]) -> None:
-    """As `refresh_facets`, of several studies."""
-    _lock(session, study_ids)
-    session.flush()
-    _write(session, Study.id.in_(study_ids))
+    _write(session, _BY_STUDY, study_ids)
 
 
 def list_faults(session: Session, *, newest: int) -> list[int]:
@@ -117,25 +111,15 @@ def list_faults(session: Session, *, newest: int) -> list[int]:
     values = _values(Answer.id > (since or 0)).subquery()
     wrong = (
         select(values.c.study_id)
-        .outerjoin(
-            AnswerFacet,
-            and_(
-                AnswerFacet.project_id == values.c.project_id,
-                AnswerFacet.answer_id == values.c.answer_id,
-            ),
-        )
-        .outerjoin(AnswerOutcome, AnswerOutcome.id == AnswerFacet.outcome_id)
-        .outerjoin(AnswerOrigin, AnswerOrigin.id == AnswerFacet.origin_id)
+        .outerjoin(AnswerOutcome, AnswerOutcome.id == values.c.has_outcome_id)
+        .outerjoin(AnswerOrigin, AnswerOrigin.id == values.c.has_origin_id)
         .where(
             or_(
-                AnswerFacet.answer_id.is_(None),
+                values.c.has_outcome_id.is_(None),
+                *(values.c[f"has_{name}"].is_distinct_from(values.c[name]) for name in _OWN),
                 *(
                     getattr(table, name).is_distinct_from(values.c[name])
-                    for table, names in (
-                        (AnswerOutcome, OUTCOME),
-                        (AnswerOrigin, ORIGIN),
-                        (AnswerFacet, ("study_id", "is_current", "study_version", "study_date")),
-                    )
+                    for table, names in ((AnswerOutcome, OUTCOME), (AnswerOrigin, ORIGIN))
                     for name in names
                 ),
             )
@@ -145,65 +129,72 @@ def list_faults(session: Session, *, newest: int) -> list[int]:
     return list(session.scalars(wrong))
 
 
-def _lock(session: Session, study_ids: Collection[int]) -> None:
-    # Rows that refer to a study may be added meanwhile: its key does not change.
-    session.execute(
-        select(Study.id)
-        .where(Study.id.in_(study_ids))
-        .order_by(Study.id)
-        .with_for_update(key_share=True)
-    )
-
-
-def _write(session: Session, which: ColumnElement[bool]) -> None:
-    values = _values(which).subquery()
-    _add_combinations(session, AnswerOutcome, OUTCOME, values)
-    _add_combinations(session, AnswerOrigin, ORIGIN, values)
-    rows = (
-        select(*(values.c[name] for name in _OWN), AnswerOutcome.id, AnswerOrigin.id)
-        .join(AnswerOutcome, _equal(AnswerOutcome, OUTCOME, values))
-        .join(AnswerOrigin, _equal(AnswerOrigin, ORIGIN, values))
-        .where(true())  # SQLite takes ON CONFLICT for a join's ON without a WHERE
-        .order_by(values.c.project_id, values.c.answer_id)
-    )
-    columns = (*_OWN, "outcome_id", "origin_id")
-    insert = insert_into(session, AnswerFacet).from_select(columns, rows)
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["project_id", "answer_id"],
-            set_={name: insert.excluded[name] for name in columns[2:]},
-            where=or_(
-                *(
-                    getattr(AnswerFacet, name).is_distinct_from(insert.excluded[name])
-                    for name in columns[2:]
-                )
-            ),
+def _write(session: Session, statement: Select[Any], ids: Collection[int]) -> None:
+    found = session.execute(statement, {"ids": list(ids)}).all()
+    outcomes = _ids_of(session, AnswerOutcome, OUTCOME, found)
+    origins = _ids_of(session, AnswerOrigin, ORIGIN, found)
+    changed = []
+    for row in found:
+        outcome_id, origin_id = outcomes[_key(row, OUTCOME)], origins[_key(row, ORIGIN)]
+        own = {name: getattr(row, name) for name in _OWN}
+        has = {name: getattr(row, f"has_{name}") for name in _OWN}
+        if (has, row.has_outcome_id, row.has_origin_id) != (own, outcome_id, origin_id):
+            changed.append(
+                own
+                | {"project_id": row.project_id, "answer_id": row.answer_id}
+                | {"outcome_id": outcome_id, "origin_id": origin_id}
+            )
+    if changed:
+        insert = insert_into(session, AnswerFacet)
+        written = {name: insert.excluded[name] for name in (*_OWN, "outcome_id", "origin_id")}
+        session.execute(
+            insert.on_conflict_do_update(index_elements=["project_id", "answer_id"], set_=written),
+            changed,
         )
-    )
 
 
-def _add_combinations(
+_known: WeakKeyDictionary[Any, dict[tuple[Any, ...], int]] = WeakKeyDictionary()
+"""Engine -> (table, combination) -> id. Combinations stay for ever, and nearly all are known."""
+
+
+def _ids_of(
     session: Session,
     table: type[AnswerOutcome] | type[AnswerOrigin],
     names: Sequence[str],
-    values: Any,
-) -> None:
-    new = (
-        select(*(values.c[name] for name in names))
-        .outerjoin(table, _equal(table, names, values))
-        .where(table.id.is_(None))
-        .distinct()
-        .order_by(*(values.c[name] for name in names))
-    )
-    # Two workers may meet a combination for the first time at the same moment.
-    insert = insert_into(session, table).from_select(names, new)
-    session.execute(insert.on_conflict_do_nothing())
+    rows: Sequence[Any],
+) -> dict[tuple[Any, ...], int]:
+    """Return combination -> id of its row, which is added where there is none."""
+    known = _known.setdefault(session.get_bind().engine, {})
+    ids = {}
+    new = {}
+    # In order: two workers who meet the same ones for the first time wait for each other in turn.
+    for combination in sorted({_key(row, names) for row in rows}):
+        known_id = known.get((table, *combination))
+        if known_id is None:
+            known_id = new[table, *combination] = _find_or_add(session, table, names, combination)
+        ids[combination] = known_id
+    if new:
+        # Not before: what is rolled back was never there.
+        event.listen(session, "after_commit", lambda _: known.update(new), once=True)
+    return ids
 
 
-def _equal(
-    table: type[AnswerOutcome] | type[AnswerOrigin], names: Sequence[str], values: Any
-) -> ColumnElement[bool]:
-    return and_(*(getattr(table, name) == values.c[name] for name in names))
+def _find_or_add(
+    session: Session,
+    table: type[AnswerOutcome] | type[AnswerOrigin],
+    names: Sequence[str],
+    combination: tuple[Any, ...],
+) -> int:
+    values = dict(zip(names, combination, strict=True))
+    find = select(table.id).filter_by(**values)
+    if (found := session.scalar(find)) is not None:
+        return found
+    session.execute(insert_into(session, table).values(**values).on_conflict_do_nothing())
+    return session.scalars(find).one()
+
+
+def _key(row: Any, names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in names)
 
 
 def latest_study_version() -> Any:
@@ -260,6 +251,9 @@ def _values(which: ColumnElement[bool]) -> Select[Any]:
             func.coalesce(func.substr(ProjectStudy.shown_study_date, 1, 4), "").label("study_year"),
             func.coalesce(Patient.sex, "").label("sex"),
             _age_band().label("age_band"),
+            AnswerFacet.outcome_id.label("has_outcome_id"),
+            AnswerFacet.origin_id.label("has_origin_id"),
+            *(getattr(AnswerFacet, name).label(f"has_{name}") for name in _OWN),
         )
         .join(Generation, Answer.generation_id == Generation.id)
         .join(Prompt, Generation.prompt_id == Prompt.id)
@@ -271,6 +265,13 @@ def _values(which: ColumnElement[bool]) -> Select[Any]:
         .join(Patient, Study.patient_id == Patient.id)
         .join(Checkpoint, Generation.checkpoint_id == Checkpoint.id)
         .join(ProjectStudy, ProjectStudy.study_id == Study.id)
+        .outerjoin(
+            AnswerFacet,
+            and_(
+                AnswerFacet.project_id == ProjectStudy.project_id,
+                AnswerFacet.answer_id == Answer.id,
+            ),
+        )
         .where(which)
         .subquery()
     )
@@ -280,9 +281,8 @@ def _values(which: ColumnElement[bool]) -> Select[Any]:
         else_=Correctness.WRONG.value,
     )
     is_current = func.coalesce(found.c.study_version == found.c.current_version, literal(False))
-    derived = ("is_current", "correctness")
     return select(
-        *(found.c[name] for name in (*_OWN, *OUTCOME, *ORIGIN) if name not in derived),
+        *(each for each in found.c if each.name not in ("choice_text", "truth")),
         is_current.label("is_current"),
         correctness.label("correctness"),
     )
@@ -296,3 +296,9 @@ def _age_band() -> Any:
         (Study.age_years > AGE_MAX, f"{AGE_MAX + 1}+"),
         else_=band,
     )
+
+
+_IDS: Any = bindparam("ids", expanding=True)
+# Built once: to build one takes longer than to run it.
+_BY_ANSWER = _values(Answer.id.in_(_IDS))
+_BY_STUDY = _values(Study.id.in_(_IDS))

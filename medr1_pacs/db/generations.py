@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import WorkQueue, database_now
-from medr1_pacs.db.facets import add_facets, lock_studies_of
+from medr1_pacs.db.facets import add_facets, lock_studies
 from medr1_pacs.db.rows import insert_into
-from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Prompt, Rendering
-from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Instance, Prompt, Rendering, Series
+from medr1_pacs.records.answers import ParsedAnswer, UnparsedGeneration
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import GenerationState
 from medr1_pacs.records.work import Claim, EngineIdentity, ModelOutput, PromptWork
@@ -99,27 +99,48 @@ def record_generated(
     return is_recorded
 
 
-def list_unparsed(session: Session, limit: int) -> list[tuple[int, str, str, list[str]]]:
-    """Return (generation id, raw output, finish reason, options) of what has no answer yet."""
+def list_unparsed(session: Session, limit: int) -> list[UnparsedGeneration]:
+    """Return what has no answer yet, the first first."""
     rows = session.execute(
-        select(Generation.id, Generation.raw_output, Generation.finish_reason, Prompt.options)
+        select(
+            Generation.id,
+            Series.study_id,
+            Generation.raw_output,
+            Generation.finish_reason,
+            Prompt.options,
+        )
         .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
         .where(Generation.state == GenerationState.GENERATED)
         .order_by(Generation.id)
         .limit(limit)
     )
-    return [(row.id, row.raw_output or "", row.finish_reason or "", row.options) for row in rows]
+    return [
+        UnparsedGeneration(
+            generation_id=row.id,
+            study_id=row.study_id,
+            raw_output=row.raw_output or "",
+            finish_reason=row.finish_reason or "",
+            options=tuple(row.options),
+        )
+        for row in rows
+    ]
 
 
 def record_answers(
-    session: Session, parsed: Mapping[int, tuple[ParsedAnswer, Sequence[str]]]
+    session: Session, parsed: Sequence[tuple[UnparsedGeneration, ParsedAnswer]]
 ) -> None:
-    """Store the parses of generations, each with the options it was given; the first stays.
+    """Store the parses of generations; the first of each stays.
 
     Research finds them by what is written here, in one transaction with them.
     """
-    lock_studies_of(session, parsed.keys())
-    stored = [_record_answer(session, key, *value) for key, value in parsed.items()]
+    lock_studies(session, {generation.study_id for generation, _ in parsed})
+    stored = [
+        _record_answer(session, generation.generation_id, answer, generation.options)
+        for generation, answer in parsed
+    ]
     add_facets(session, [answer_id for answer_id in stored if answer_id is not None])
 
 

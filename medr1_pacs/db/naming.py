@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.facets import refresh_all_facets
+from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.tables import (
     Instance,
@@ -74,7 +74,7 @@ def name_studies(session: Session, site_key: bytes, *, limit: int) -> int:
         _name_selected(session, project, study.id, name)
         use.is_named = True
     if rows:
-        refresh_all_facets(session, {row.Study.id for row in rows})
+        refresh_facets(session, *{row.Study.id for row in rows})
     return len(rows)
 
 

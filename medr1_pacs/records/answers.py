@@ -10,6 +10,18 @@ from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import Coverage, JsonObject, ParseStatus, PromptKind
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnparsedGeneration:
+    """A generation that is stored and has no answer yet."""
+
+    generation_id: int
+    study_id: int
+    raw_output: str
+    finish_reason: str
+    options: tuple[str, ...]
+    """The texts in the order in which they were offered."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
     """The two parts of a generation."""

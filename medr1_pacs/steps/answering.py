@@ -154,10 +154,10 @@ def parse_generations(database: Database, limit: int = 500) -> int:
         unparsed = list_unparsed(session, limit)
     if not unparsed:
         return 0
-    parsed = {
-        generation_id: (parse_generation(raw_output, len(options), finish_reason), options)
-        for generation_id, raw_output, finish_reason, options in unparsed
-    }
+    parsed = [
+        (each, parse_generation(each.raw_output, len(each.options), each.finish_reason))
+        for each in unparsed
+    ]
     with database.write() as session:
         record_answers(session, parsed)
     return len(unparsed)

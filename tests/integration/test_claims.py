@@ -17,7 +17,7 @@ from medr1_pacs.db.generations import (
 from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
 from medr1_pacs.db.tables import Answer, AuditEvent, Generation, Rendering
 from medr1_pacs.db.workers import record_heartbeat
-from medr1_pacs.records.answers import ParsedAnswer
+from medr1_pacs.records.answers import ParsedAnswer, UnparsedGeneration
 from medr1_pacs.records.listed import WorkerListing
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import GenerationState, ParseStatus, RenderingState
@@ -378,7 +378,14 @@ def test_the_first_parse_of_a_generation_stays(database, add_work, rows):
     for choice in ("A", "B"):
         with database.write() as session:
             parsed = ParsedAnswer(ParseStatus.PARSED, None, choice)
-            record_answers(session, {generation_id: (parsed, ["CT", "MRI"])})
+            unparsed = UnparsedGeneration(
+                generation_id=generation_id,
+                study_id=1,
+                raw_output="",
+                finish_reason="stop",
+                options=("CT", "MRI"),
+            )
+            record_answers(session, [(unparsed, parsed)])
 
     (answer,) = rows(Answer)
     assert (answer.choice, answer.choice_text) == ("A", "CT")

@@ -1,0 +1,446 @@
+"""Answers as research finds them: filtered over narrow rows, then read whole, a page at a time.
+
+    AnswerFilters -> narrow rows of one project -> answer ids -> ResearchAnswer
+
+Every function takes the project; what is not in it is not found. Nothing here needs the site key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.facets import newest_truth
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.tables import (
+    Answer,
+    AnswerFacet,
+    AnswerOrigin,
+    AnswerOutcome,
+    AuditEvent,
+    Checkpoint,
+    Generation,
+    Instance,
+    Patient,
+    Project,
+    ProjectInstance,
+    ProjectSeries,
+    ProjectStudy,
+    Prompt,
+    Question,
+    Rendering,
+    Series,
+    Study,
+)
+from medr1_pacs.disclosure import age_band, shown_age, shown_day
+from medr1_pacs.errors import AnswerNotFound
+from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
+from medr1_pacs.records.planned import Decoding
+from medr1_pacs.records.research import Count, FacetCounts, HistoryEntry, Page, ResearchAnswer
+
+WORD_HITS_MAX = 10_000
+"""Hits of a search for words after which counting stops."""
+_CHUNK = 1_000
+
+_OUTCOME_OF = {
+    "question": "question_id",
+    "task": "task",
+    "checkpoint": "checkpoint",
+    "choice": "choice",
+    "parse_status": "parse_status",
+    "coverage": "coverage",
+    "truth": "correctness",
+}
+_ORIGIN_OF = {
+    "modality": "modality",
+    "anatomy": "anatomy",
+    "scanner": "scanner_key",
+    "sex": "sex",
+    "age_band": "age_band",
+    "year": "study_year",
+}
+
+
+def find_page(
+    session: Session,
+    project: str,
+    filters: AnswerFilters,
+    *,
+    limit: int,
+    before: int | None = None,
+    after: int | None = None,
+    from_the_end: bool = False,
+) -> Page:
+    """Return a page of answers, the newest first.
+
+    Parameters
+    ----------
+    before
+        Only answers with a lower id: the page that follows one that ended with it.
+    after
+        Only answers with a higher id, those next to it: the page that came before.
+    from_the_end
+        The last page: the oldest answers.
+    """
+    narrow = _narrow(session, project, filters)
+    if before is not None:
+        narrow = narrow.where(AnswerFacet.answer_id < before)
+    if after is not None:
+        narrow = narrow.where(AnswerFacet.answer_id > after)
+    is_upward = from_the_end or after is not None
+    order = AnswerFacet.answer_id if is_upward else AnswerFacet.answer_id.desc()
+    found = session.scalars(
+        narrow.with_only_columns(AnswerFacet.answer_id).order_by(order).limit(limit + 1)
+    ).all()
+    has_more, ids = len(found) > limit, sorted(found[:limit], reverse=True)
+    answers = tuple(reversed(read_answers(session, project, ids)))
+    if from_the_end:
+        return Page(answers, has_newer=has_more, has_older=False)
+    if after is not None:
+        return Page(answers, has_newer=has_more, has_older=True)
+    return Page(answers, has_newer=before is not None, has_older=has_more)
+
+
+def iterate_found(
+    database: Database, project: str, filters: AnswerFilters
+) -> Iterator[ResearchAnswer]:
+    """Yield all answers that are found, the oldest first; each thousand in a transaction of its
+    own, so that a reader who takes hours holds nothing up."""
+    last = 0
+    while True:
+        with database.read() as session:
+            narrow = _narrow(session, project, filters).where(AnswerFacet.answer_id > last)
+            ids = session.scalars(
+                narrow.with_only_columns(AnswerFacet.answer_id)
+                .order_by(AnswerFacet.answer_id)
+                .limit(_CHUNK)
+            ).all()
+            answers = read_answers(session, project, ids)
+        yield from answers
+        if len(ids) < _CHUNK:
+            return
+        last = ids[-1]
+
+
+def get_research_answer(session: Session, project: str, answer_id: int) -> ResearchAnswer:
+    """Return one answer of a project.
+
+    Raises
+    ------
+    AnswerNotFound
+        The project has none with this id.
+    """
+    for answer in read_answers(session, project, [answer_id]):
+        return answer
+    raise AnswerNotFound(f"the project {project} has no answer {answer_id}")
+
+
+def count_found(session: Session, project: str, filters: AnswerFilters) -> Count:
+    """Return how many answers are found."""
+    narrow = _narrow(session, project, filters)
+    if filters.word_list:
+        narrow = narrow.limit(WORD_HITS_MAX + 1)
+    number = session.scalar(select(func.count()).select_from(narrow.subquery())) or 0
+    return _capped(number, filters)
+
+
+def count_facets(session: Session, project: str, filters: AnswerFilters) -> FacetCounts:
+    """Return how many of the found answers have each value of each facet: one pass over numbers,
+    then sums over the few combinations of values that there are."""
+    narrow = _narrow(session, project, filters)
+    if filters.word_list:
+        narrow = narrow.limit(WORD_HITS_MAX + 1)
+    hits = narrow.subquery()
+    pairs = (
+        select(hits.c.outcome_id, hits.c.origin_id, func.count().label("n"))
+        .group_by(hits.c.outcome_id, hits.c.origin_id)
+        .cte("pairs")
+    )
+    by_outcome = (
+        select(pairs.c.outcome_id, func.sum(pairs.c.n).label("n"))
+        .group_by(pairs.c.outcome_id)
+        .cte("by_outcome")
+    )
+    by_origin = (
+        select(pairs.c.origin_id, func.sum(pairs.c.n).label("n"))
+        .group_by(pairs.c.origin_id)
+        .cte("by_origin")
+    )
+    sums: list[Any] = []
+    for facet, name in _OUTCOME_OF.items():
+        value = getattr(AnswerOutcome, name)
+        sums.append(
+            select(literal(facet), _as_text(value), func.sum(by_outcome.c.n))
+            .join(AnswerOutcome, AnswerOutcome.id == by_outcome.c.outcome_id)
+            .group_by(value)
+        )
+    for facet, name in _ORIGIN_OF.items():
+        value = getattr(AnswerOrigin, name)
+        sums.append(
+            select(literal(facet), _as_text(value), func.sum(by_origin.c.n))
+            .join(AnswerOrigin, AnswerOrigin.id == by_origin.c.origin_id)
+            .group_by(value)
+        )
+    values: dict[str, list[tuple[str, int]]] = {name: [] for name in (*_ORIGIN_OF, *_OUTCOME_OF)}
+    for facet, value, number in session.execute(union_all(*sums)):
+        values[facet].append((value, int(number)))
+    for found in values.values():
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+    # Every answer has one choice, or an empty one.
+    total = sum(number for _, number in values["choice"])
+    return FacetCounts(_capped(total, filters), values)
+
+
+def list_history(session: Session, answer_id: int) -> list[HistoryEntry]:
+    """Return what happened to an answer and what it was made from, the first first.
+
+    Events of its study are left out: their reasons may quote a UID.
+    """
+    made_from = session.execute(
+        select(Answer.generation_id, Generation.prompt_id, Prompt.rendering_id)
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .where(Answer.id == answer_id)
+    ).one()
+    objects = {
+        "answer": answer_id,
+        "generation": made_from.generation_id,
+        "prompt": made_from.prompt_id,
+        "rendering": made_from.rendering_id,
+    }
+    rows = session.scalars(
+        select(AuditEvent)
+        .where(
+            or_(
+                *(
+                    and_(AuditEvent.object_type == kind, AuditEvent.object_id == row_id)
+                    for kind, row_id in objects.items()
+                )
+            )
+        )
+        .order_by(AuditEvent.id)
+    )
+    return [
+        HistoryEntry(row.occurred_at, row.actor, row.action, row.object_type, row.reason)
+        for row in rows
+    ]
+
+
+def read_answers(
+    session: Session, project: str, answer_ids: Collection[int]
+) -> list[ResearchAnswer]:
+    """Return answers of a project by their ids, in the order of these."""
+    if not answer_ids:
+        return []
+    wide = wide_answers(project).where(AnswerFacet.answer_id.in_(answer_ids))
+    return [_answer(row) for row in session.execute(wide.order_by(AnswerFacet.answer_id))]
+
+
+def wide_answers(project: str) -> Select[Any]:
+    """Build the whole answers of a project; some columns are made presentable by `_answer`."""
+    columns = {
+        "answer_id": AnswerFacet.answer_id,
+        "project": Project.name,
+        "kind": Prompt.kind,
+        "run": Generation.run,
+        "is_demo": Checkpoint.is_demo,
+        "is_current": AnswerFacet.is_current,
+        "study_version": AnswerFacet.study_version,
+        "patient_pseudonym": ProjectStudy.patient_pseudonym,
+        "study_instance_uid": ProjectStudy.pseudonymous_uid,
+        "series_instance_uid": ProjectSeries.pseudonymous_uid,
+        "sop_instance_uid": ProjectInstance.pseudonymous_uid,
+        "frame_number": Rendering.frame_number,
+        "study_date": AnswerFacet.study_date,
+        "sex": Patient.sex,
+        "age_years": Study.age_years,
+        "modality": Series.route_modality,
+        "anatomy": Series.anatomy,
+        "plane": Series.plane,
+        "weighting": Series.weighting,
+        "stain": Series.stain,
+        "scanner_key": Series.scanner_key,
+        "manufacturer": Series.manufacturer,
+        "manufacturer_model_name": Series.manufacturer_model_name,
+        "kvp": Series.kvp,
+        "slice_thickness_mm": Series.slice_thickness_mm,
+        "coverage": Prompt.coverage,
+        "window_center": Rendering.window_center,
+        "window_width": Rendering.window_width,
+        "window_source": Rendering.window_source,
+        "png_sha256": Generation.png_sha256,
+        "pixels_sha256": Rendering.pixels_sha256,
+        "question_id": Question.question_id,
+        "question_version": Question.version,
+        "question_sha256": Question.question_sha256,
+        "task": Question.task,
+        "options": Prompt.options,
+        "option_order": Prompt.option_order,
+        "prompt_text": Prompt.prompt_text,
+        "chat_text": Generation.chat_text,
+        "requested_checkpoint": Prompt.requested_checkpoint,
+        "checkpoint": Checkpoint.name,
+        "checkpoint_revision": Checkpoint.revision,
+        "checkpoint_sha256": Checkpoint.sha256,
+        "engine": Generation.engine,
+        "versions": Generation.versions,
+        "dtype": Generation.dtype,
+        "attention": Generation.attention,
+        "decoding": Prompt.decoding,
+        "raw_output": Generation.raw_output,
+        "finish_reason": Generation.finish_reason,
+        "prompt_tokens": Generation.prompt_tokens,
+        "completion_tokens": Generation.completion_tokens,
+        "reasoning": Answer.reasoning,
+        "choice": Answer.choice,
+        "choice_text": Answer.choice_text,
+        "parse_status": Answer.parse_status,
+        "truth": newest_truth(),
+        "seconds": Generation.seconds,
+        "answered_at": Answer.answered_at,
+        "dates": Project.dates,
+        "date_shift_days": ProjectStudy.date_shift_days,
+    }
+    return (
+        select(*(value.label(name) for name, value in columns.items()))
+        .select_from(AnswerFacet)
+        .join(Project, AnswerFacet.project_id == Project.id)
+        .join(Answer, AnswerFacet.answer_id == Answer.id)
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Question, Prompt.question_id == Question.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .join(Study, Series.study_id == Study.id)
+        .join(Patient, Study.patient_id == Patient.id)
+        .join(Checkpoint, Generation.checkpoint_id == Checkpoint.id)
+        .join(ProjectStudy, _of_project(ProjectStudy, ProjectStudy.study_id == Study.id))
+        .join(ProjectSeries, _of_project(ProjectSeries, ProjectSeries.series_id == Series.id))
+        .join(
+            ProjectInstance,
+            _of_project(ProjectInstance, ProjectInstance.instance_id == Instance.id),
+        )
+        .where(Project.name == project)
+    )
+
+
+def _of_project(table: Any, same: ColumnElement[bool]) -> ColumnElement[bool]:
+    return and_(table.project_id == AnswerFacet.project_id, same)
+
+
+def _answer(row: Any) -> ResearchAnswer:
+    values = dict(row._mapping)
+    age, truth = values.pop("age_years"), values["truth"]
+    policy, shift = values.pop("dates"), values.pop("date_shift_days")
+    return ResearchAnswer(
+        **values
+        | {
+            "options": tuple(values["options"]),
+            "option_order": tuple(values["option_order"]),
+            "decoding": Decoding.from_json(values["decoding"]),
+            "age_years": shown_age(age),
+            "age_band": age_band(age),
+            "is_correct": None if truth is None else values["choice_text"] == truth,
+            "answered_on": shown_day(values.pop("answered_at"), policy, shift),
+        }
+    )
+
+
+def _narrow(session: Session, project: str, filters: AnswerFilters) -> Select[Any]:
+    """Build the narrow rows that filters mean."""
+    project_id = session.scalar(select(Project.id).where(Project.name == project)) or 0
+    columns: list[Any] = [AnswerFacet.answer_id, AnswerFacet.outcome_id, AnswerFacet.origin_id]
+    narrow: Select[Any] = select(*columns).where(AnswerFacet.project_id == project_id)
+    if filters.versions == Versions.CURRENT:
+        narrow = narrow.where(AnswerFacet.is_current)
+    if outcome := _outcome(filters):
+        narrow = narrow.where(AnswerFacet.outcome_id.in_(select(AnswerOutcome.id).where(*outcome)))
+    if origin := _origin(filters):
+        narrow = narrow.where(AnswerFacet.origin_id.in_(select(AnswerOrigin.id).where(*origin)))
+    if filters.since:
+        shown = AnswerFacet.study_date
+        narrow = narrow.where(shown >= func.substr(filters.since, 1, func.length(shown)))
+    if filters.until:
+        length = len(filters.until)
+        narrow = narrow.where(func.substr(AnswerFacet.study_date, 1, length) <= filters.until)
+    uses = select(ProjectStudy.study_id).where(ProjectStudy.project_id == project_id)
+    if filters.patient:
+        of_patient = uses.where(ProjectStudy.patient_pseudonym == filters.patient)
+        narrow = narrow.where(AnswerFacet.study_id.in_(of_patient))
+    if filters.study:
+        of_study = uses.where(ProjectStudy.pseudonymous_uid == filters.study)
+        narrow = narrow.where(AnswerFacet.study_id.in_(of_study))
+    if filters.word_list:
+        narrow = narrow.where(_has_words(session, filters.word_list))
+    return narrow
+
+
+def _outcome(filters: AnswerFilters) -> list[ColumnElement[bool]]:
+    conditions = [
+        _is_one_of(getattr(AnswerOutcome, name), getattr(filters, facet))
+        for facet, name in _OUTCOME_OF.items()
+        if facet != "truth" and getattr(filters, facet)
+    ]
+    if filters.correctness:
+        conditions.append(AnswerOutcome.correctness.in_(filters.correctness))
+    if filters.kind:
+        conditions.append(AnswerOutcome.kind.in_(filters.kind))
+    if filters.demo != Demo.YES:
+        conditions.append(AnswerOutcome.is_demo.is_(filters.demo == Demo.ONLY))
+    return conditions
+
+
+def _origin(filters: AnswerFilters) -> list[ColumnElement[bool]]:
+    return [
+        _is_one_of(getattr(AnswerOrigin, name), getattr(filters, facet))
+        for facet, name in _ORIGIN_OF.items()
+        if getattr(filters, facet)
+    ]
+
+
+def _is_one_of(column: Any, values: Sequence[str]) -> ColumnElement[bool]:
+    condition: ColumnElement[bool] = column.in_(["" if v == UNKNOWN else v for v in values])
+    return condition
+
+
+def _has_words(session: Session, words: Sequence[str]) -> ColumnElement[bool]:
+    """Build the search by the index that the database keeps; see the migration."""
+    if session.get_bind().dialect.name == "sqlite":
+        # In quotes a word is no operator of FTS5.
+        quoted = " ".join(f'"{word}"' for word in words)
+        hits = text("SELECT rowid FROM answer_words WHERE answer_words MATCH :words").bindparams(
+            words=quoted
+        )
+        return AnswerFacet.answer_id.in_(hits.columns(column("rowid")))
+    vector = func.to_tsvector(
+        literal_column("'simple'"),
+        func.left(func.coalesce(Answer.reasoning, literal_column("''")), literal_column("100000")),
+    )
+    found = vector.op("@@")(func.plainto_tsquery(literal_column("'simple'"), " ".join(words)))
+    return AnswerFacet.answer_id.in_(select(Answer.id).where(found))
+
+
+def _as_text(value: Any) -> ColumnElement[str]:
+    return func.coalesce(value, literal_column("''")).label("value")
+
+
+def _capped(number: int, filters: AnswerFilters) -> Count:
+    if filters.word_list and number > WORD_HITS_MAX:
+        return Count(WORD_HITS_MAX, is_at_least=True)
+    return Count(number)

@@ -1,0 +1,36 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from medr1_pacs.disclosure import age_band, shown_age, shown_date, shown_day
+from medr1_pacs.records.words import DatePolicy
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [(DatePolicy.NONE, None), (DatePolicy.YEAR, "2024"), (DatePolicy.SHIFTED, "2023-12-31")],
+)
+def test_a_date_is_shown_by_the_projects_policy(policy, shown):
+    assert shown_date("20240117", policy, 17) == shown
+    assert shown_day(datetime(2024, 1, 17, 23, tzinfo=UTC), policy, 17) == shown
+
+
+@pytest.mark.parametrize("study_date", [None, "20241332", "0000", "00010101"])
+def test_what_is_no_day_is_not_shown(study_date):
+    assert shown_date(study_date, DatePolicy.SHIFTED, 17) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "shown", "band"),
+    [
+        (None, None, ""),
+        (0, 0, "0-9"),
+        (9, 9, "0-9"),
+        (10, 10, "10-19"),
+        (89, 89, "80-89"),
+        (90, None, "90+"),
+        (110, None, "90+"),
+    ],
+)
+def test_ages_over_89_are_one(age, shown, band):
+    assert (shown_age(age), age_band(age)) == (shown, band)
