@@ -103,3 +103,11 @@ class SchemaMismatch(PermanentError):
 
 class AnswerNotFound(PermanentError):
     """No stored answer has this id."""
+
+
+class SnapshotNotFound(PermanentError):
+    """The project has no snapshot of this name."""
+
+
+class SnapshotRefused(PermanentError):
+    """No snapshot can be made so; the message says why."""

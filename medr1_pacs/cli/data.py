@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medr1_pacs.cli.printing import print_csv, print_error, print_table
+from medr1_pacs.cli.printing import print_error, print_lines, print_table
 from medr1_pacs.cli.wiring import (
     load_checkpoints,
     open_decoder,
@@ -26,7 +26,10 @@ from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.renderings import get_rendering_of_answer
 from medr1_pacs.db.studies import list_failed, retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
+from medr1_pacs.exports.comma_separated import csv_lines
+from medr1_pacs.exports.json_lines import json_lines
 from medr1_pacs.logs import configure_logs
+from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.storage.instances import InstanceStore
 
 
@@ -96,10 +99,9 @@ def answers(
         found = iterate_answers(session, study_instance_uid=study)
         rows = (answer.to_json() for answer in found)
         if output is AnswerFormat.JSONL:
-            for row in rows:
-                print(json.dumps(row))
+            print_lines(json_lines(rows))
         elif output is AnswerFormat.CSV:
-            print_csv(rows)
+            print_lines(csv_lines([field.name for field in fields(StoredAnswer)], rows))
         else:
             columns = (
                 "answer_id", "modality", "question_id", "choice", "choice_text", "truth",

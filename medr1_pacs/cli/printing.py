@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -37,16 +35,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    writer: csv.DictWriter[str] | None = None
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines that carry their own ends."""
     with suppress(BrokenPipeError):
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(sys.stdout, list(row))
-                writer.writeheader()
-            writer.writerow(
-                {
-                    key: json.dumps(value) if isinstance(value, dict | list) else value
-                    for key, value in row.items()
-                }
-            )
+        sys.stdout.writelines(lines)

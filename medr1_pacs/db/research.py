@@ -121,20 +121,39 @@ def iterate_found(
 ) -> Iterator[ResearchAnswer]:
     """Yield all answers that are found, the oldest first; each thousand in a transaction of its
     own, so that a reader who takes hours holds nothing up."""
-    last = 0
-    while True:
+    after: int | None = 0
+    while after is not None:
         with database.read() as session:
-            narrow = _narrow(session, project, filters).where(AnswerFacet.answer_id > last)
-            ids = session.scalars(
-                narrow.with_only_columns(AnswerFacet.answer_id)
-                .order_by(AnswerFacet.answer_id)
-                .limit(_CHUNK)
-            ).all()
-            answers = read_answers(session, project, ids)
+            answers, after = find_next(session, project, filters, after=after, limit=_CHUNK)
         yield from answers
-        if len(ids) < _CHUNK:
-            return
-        last = ids[-1]
+
+
+def iterate_found_at_once(
+    database: Database, project: str, filters: AnswerFilters
+) -> Iterator[ResearchAnswer]:
+    """As `iterate_found`, but all as they are at one moment."""
+    with database.read() as session:
+        if not database.is_sqlite:  # whose reads see one moment anyway
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        after: int | None = 0
+        while after is not None:
+            answers, after = find_next(session, project, filters, after=after, limit=_CHUNK)
+            yield from answers
+
+
+def find_next(
+    session: Session, project: str, filters: AnswerFilters, *, after: int, limit: int
+) -> tuple[list[ResearchAnswer], int | None]:
+    """Return the answers that follow an id, the oldest first, and the id that the next ones follow;
+    None: there are no more."""
+    narrow = _narrow(session, project, filters).where(AnswerFacet.answer_id > after)
+    ids = session.scalars(
+        narrow.with_only_columns(AnswerFacet.answer_id)
+        .order_by(AnswerFacet.answer_id)
+        .limit(limit + 1)
+    ).all()
+    answers = read_answers(session, project, ids[:limit])
+    return answers, ids[limit - 1] if len(ids) > limit else None
 
 
 def get_research_answer(session: Session, project: str, answer_id: int) -> ResearchAnswer:

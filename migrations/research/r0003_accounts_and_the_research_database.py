@@ -208,6 +208,7 @@ def _research() -> None:
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("filters", Json, nullable=False),
+        sa.Column("fields", Json, nullable=False),
         sa.Column("made_by", sa.String(length=128), nullable=False),
         sa.Column("made_at", UtcDateTime, nullable=False),
         sa.Column("program_version", sa.String(length=32), nullable=False),

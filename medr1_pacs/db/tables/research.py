@@ -106,6 +106,7 @@ class Snapshot(Base):
     name: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(Text, default="")
     filters: Mapped[dict[str, Any]]
+    fields: Mapped[list[Any]]
     made_by: Mapped[str] = mapped_column(String(128))
     made_at: Mapped[datetime]
     program_version: Mapped[str] = mapped_column(String(32))
