@@ -114,6 +114,16 @@ class AnswerFilters:
                 query[field.name] = [value] if isinstance(value, str) else list(value)
         return query
 
+    def with_value(self, name: str, value: str) -> AnswerFilters:
+        """Return these filters with one more alternative of a filter."""
+        query = self.to_query()
+        return parse_filters(query | {name: [*query.get(name, []), value]})
+
+    def without_value(self, name: str, value: str) -> AnswerFilters:
+        """Return these filters without a value; without its last one, a filter is as unsaid."""
+        query = self.to_query()
+        return parse_filters(query | {name: [v for v in query.get(name, []) if v != value]})
+
     @property
     def correctness(self) -> frozenset[Correctness]:
         """What `truth` says; empty: all."""

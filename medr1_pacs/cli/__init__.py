@@ -3,6 +3,7 @@
 processes       up, listen, sweep, worker, web
 data            ingest, studies, answers, retry, replay
 instances       instances: held ones, quarantine, where each one is
+query           query, snapshots: answers as research sees them
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
 """
@@ -14,7 +15,7 @@ import sys
 
 import typer
 
-from medr1_pacs.cli import administration, data, instances, processes
+from medr1_pacs.cli import administration, data, instances, processes, query
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
 from medr1_pacs.installation import check_workers
@@ -38,10 +39,12 @@ for command in (
     data.answers,
     data.retry,
     data.replay,
+    query.query,
     administration.doctor,
     administration.demo,
 ):
     app.command()(command)
+app.add_typer(query.snapshots_app, name="snapshots")
 app.add_typer(instances.instances_app, name="instances")
 app.add_typer(administration.db_app, name="db")
 app.add_typer(administration.checkpoints_app, name="checkpoints")

@@ -76,6 +76,16 @@ def test_words_are_searched_for_whatever_their_case_and_signs():
     )
 
 
+def test_a_value_is_added_and_taken_away():
+    ct = AnswerFilters().with_value("modality", "CT")
+    both = ct.with_value("modality", "MRI")
+
+    assert both.modality == ("CT", "MRI")
+    assert both.without_value("modality", "MRI") == ct
+    assert ct.without_value("modality", "CT") == AnswerFilters()
+    assert AnswerFilters(demo="yes").without_value("demo", "yes") == AnswerFilters()
+
+
 def test_every_filter_with_choices_exists():
     assert set(CHOICES) <= {field.name for field in fields(AnswerFilters)}
     assert set(FACETS) <= {field.name for field in fields(AnswerFilters)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from medr1_pacs.records.people import Caller, Scope
 from medr1_pacs.records.words import Role
@@ -26,6 +26,10 @@ class NotAllowed(Exception):
 
 class NotFound(Exception):
     """There is no such thing, or none that the caller may know of: 404."""
+
+
+class ProjectNeeded(Exception):
+    """The caller is in several projects, or in none, and names none: 422."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,29 @@ def _in_project(scope: Scope | None, *roles: Role) -> Callable[[Caller, str], Pr
     return in_project
 
 
+def _in_project_by_query(
+    scope: Scope, *roles: Role
+) -> Callable[[Caller, str | None], ProjectAccess]:
+    """Build the dependency of a route that takes the project from the query."""
+    in_project = _in_project(scope, *roles)
+
+    def in_project_by_query(
+        caller: SignedIn,
+        project: Annotated[
+            str | None, Query(max_length=64, description="Needed where you are in several")
+        ] = None,
+    ) -> ProjectAccess:
+        if project is None:
+            if len(caller.projects) != 1:
+                raise ProjectNeeded(
+                    f"say project=...: you are in {', '.join(caller.projects) or 'none'}"
+                )
+            [project] = caller.projects
+        return in_project(caller, project)
+
+    return in_project_by_query
+
+
 def _require_scope(caller: Caller, scope: Scope) -> None:
     if not caller.has_scope(scope):
         raise NotAllowed(f"the token lacks the scope {scope}")
@@ -104,5 +131,14 @@ Research = Annotated[
     ProjectAccess, Depends(_in_project(Scope.ANSWERS_READ, Role.RESEARCHER, Role.AUDITOR))
 ]
 """A researcher or an auditor of the project of the path, who reads answers."""
+ResearchByQuery = Annotated[
+    ProjectAccess,
+    Depends(_in_project_by_query(Scope.ANSWERS_READ, Role.RESEARCHER, Role.AUDITOR)),
+]
+"""As `Research`, of the project in the query, or of the only one."""
+CitingByQuery = Annotated[
+    ProjectAccess, Depends(_in_project_by_query(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))
+]
+"""As `Citing`, of the project in the query, or of the only one."""
 Citing = Annotated[ProjectAccess, Depends(_in_project(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))]
 """A researcher of the project of the path, who makes snapshots."""

@@ -1,0 +1,169 @@
+"""Answers as research sees them: `query`, snapshots, and the data dictionary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from medr1_pacs.cli.printing import print_error, print_lines, print_table
+from medr1_pacs.cli.wiring import open_research, read_settings
+from medr1_pacs.db.research import count_facets, count_found, iterate_found
+from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.exports.comma_separated import csv_lines
+from medr1_pacs.exports.json_lines import json_lines
+from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
+from medr1_pacs.projects import DEFAULT_PROJECT
+from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.words import JsonObject
+from medr1_pacs.steps.citing import is_as_it_was, make_snapshot
+
+snapshots_app = typer.Typer(help="Answers to cite, as they were.", no_args_is_help=True)
+
+_TABLE = (
+    "answer_id", "modality", "anatomy", "question_id", "choice", "choice_text", "truth",
+    "is_correct", "checkpoint", "study_date",
+)  # fmt: skip
+
+Project = Annotated[str, typer.Option(help="The project whose pseudonyms and dates are shown")]
+Where = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILTER=VALUE...",
+        help="As modality=CT truth=wrong words='left lobe'; a filter twice: either value",
+    ),
+]
+
+
+class QueryFormat(StrEnum):
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def query(
+    where: Where = None,
+    project: Project = DEFAULT_PROJECT,
+    output: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.TABLE,
+    count: Annotated[bool, typer.Option("--count", help="Only how many")] = False,
+    facets: Annotated[bool, typer.Option("--facets", help="How many of each value")] = False,
+    dictionary: Annotated[
+        bool, typer.Option("--dictionary", help="What each field is, and nothing else")
+    ] = False,
+) -> None:
+    """Find answers as research sees them: pseudonyms, dates by the project's policy."""
+    if dictionary:
+        entries = [
+            {"name": entry.name, "type": entry.type, "meaning": entry.meaning}
+            for entry in describe_fields(ResearchAnswer)
+        ]
+        _print(output, "Data dictionary", ("name", "type", "meaning"), entries)
+        return
+    filters = _parse(where)
+    research = open_research(read_settings())
+    if count or facets:
+        with research.read() as session:
+            if count:
+                found = count_found(session, project, filters)
+                print(f"{found.number}{'+' if found.is_at_least else ''}")
+                return
+            counts = count_facets(session, project, filters)
+        rows = [
+            {"facet": name, "value": value, "answers": number}
+            for name, values in counts.values.items()
+            for value, number in values
+        ]
+        _print(output, "Answers by facet", ("facet", "value", "answers"), rows)
+        return
+    answers = (answer.to_json() for answer in iterate_found(research, project, filters))
+    columns = [field.name for field in fields(ResearchAnswer)]
+    _print(output, "Answers (research use only)", _TABLE, answers, columns)
+
+
+@snapshots_app.command("make")
+def make(
+    name: Annotated[str, typer.Argument(help="What a paper calls it")],
+    where: Where = None,
+    project: Project = DEFAULT_PROJECT,
+    description: Annotated[str, typer.Option()] = "",
+) -> None:
+    """Freeze what the filters find now."""
+    research = open_research(read_settings())
+    snapshot = make_snapshot(
+        research, project, name, _parse(where), description=description, actor="operator"
+    )
+    print(f"{snapshot.sha256}  {snapshot.answers} answers")
+
+
+@snapshots_app.command("list")
+def list_all(
+    project: Project = DEFAULT_PROJECT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
+) -> None:
+    """List the snapshots of a project."""
+    research = open_research(read_settings())
+    with research.read() as session:
+        rows = [snapshot.to_json() for snapshot in list_snapshots(session, project)]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print_table("Snapshots", ("name", "answers", "sha256", "made_at", "made_by"), rows)
+
+
+@snapshots_app.command("show")
+def show(
+    name: str,
+    project: Project = DEFAULT_PROJECT,
+    output: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.JSONL,
+) -> None:
+    """Print the answers of a snapshot as they were."""
+    research = open_research(read_settings())
+    with research.read() as session:
+        snapshot = get_snapshot(session, project, name)
+    rows = iterate_snapshot(research, project, name)
+    _print(output, f"Snapshot {name} (research use only)", _TABLE, rows, snapshot.fields)
+
+
+@snapshots_app.command("verify")
+def verify(name: str, project: Project = DEFAULT_PROJECT) -> None:
+    """Say whether the answers of a snapshot still have its hash; exit 1 when not."""
+    research = open_research(read_settings())
+    if is_as_it_was(research, project, name):
+        print(f"{name}: unchanged")
+        return
+    print_error(f"{name}: no longer the same: evidence was changed or removed")
+    raise typer.Exit(1)
+
+
+def _parse(where: Sequence[str] | None) -> AnswerFilters:
+    query: dict[str, list[str]] = {}
+    for each in where or ():
+        name, separator, value = each.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{each!r}: write FILTER=VALUE")
+        query.setdefault(name, []).append(value)
+    try:
+        return parse_filters(query)
+    except FilterInvalid as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _print(
+    output: QueryFormat,
+    title: str,
+    table: Sequence[str],
+    rows: Iterable[JsonObject],
+    columns: Sequence[str] = (),
+) -> None:
+    """Print rows whole, or some of their columns as a table."""
+    if output is QueryFormat.JSONL:
+        print_lines(json_lines(rows))
+    elif output is QueryFormat.CSV:
+        print_lines(csv_lines(columns or table, rows))
+    else:
+        print_table(title, tuple(table), rows)

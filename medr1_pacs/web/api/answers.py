@@ -1,0 +1,129 @@
+"""Answers of a project: a page of them, all of them as a stream, counts, and one by one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from medr1_pacs.db.research import (
+    count_facets,
+    find_next,
+    get_research_answer,
+    iterate_found,
+    list_history,
+)
+from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.words import JsonObject
+from medr1_pacs.web.asked_filters import FILTER_PARAMETERS, Filters
+from medr1_pacs.web.dependencies import Pictures, ResearchDatabase
+from medr1_pacs.web.downloads import Format, download
+from medr1_pacs.web.pictures import picture_response
+from medr1_pacs.web.security.access import ResearchByQuery
+
+router = APIRouter(prefix="/api/v1", tags=["answers"])
+
+ROW_ID_MAX = 2**63 - 1
+PAGE_MAX = 1_000
+
+AnswerId = Annotated[int, Path(ge=1, le=ROW_ID_MAX)]
+
+
+class ListFormat(StrEnum):
+    """How answers come: a page as one object, or all of them as a stream."""
+
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@router.get("/answers", openapi_extra={"parameters": FILTER_PARAMETERS}, response_model=None)
+def list_answers(
+    access: ResearchByQuery,
+    database: ResearchDatabase,
+    filters: Filters,
+    output: Annotated[ListFormat, Query(alias="format")] = ListFormat.JSON,
+    after: Annotated[int, Query(ge=0, le=ROW_ID_MAX, description="The last id you have")] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Answers a page of JSON")] = 100,
+) -> JsonObject | StreamingResponse:
+    """Return answers, the oldest first.
+
+    `json` is a page: follow `next` until it is null. `jsonl` and `csv` are streams of everything
+    that is found; `after` and `limit` are of the page alone.
+    """
+    project = access.project
+    if output is not ListFormat.JSON:
+        rows = (answer.to_json() for answer in iterate_found(database, project, filters))
+        return download(rows, _columns(), Format(output.value), f"answers-{project}")
+    with database.read() as session:
+        answers, following = find_next(session, project, filters, after=after, limit=limit)
+    query = [("project", project), ("limit", str(limit)), ("after", str(following))]
+    query += [(name, value) for name, given in filters.to_query().items() for value in given]
+    return {
+        "project": project,
+        "answers": [answer.to_json() for answer in answers],
+        "next": f"/api/v1/answers?{urlencode(query)}" if following is not None else None,
+    }
+
+
+@router.get("/answers/counts", openapi_extra={"parameters": FILTER_PARAMETERS})
+def count_answers(
+    access: ResearchByQuery, database: ResearchDatabase, filters: Filters
+) -> dict[str, Any]:
+    """Return how many answers are found, and how many of each value of each facet.
+
+    With `words`, counting stops at 10,000: `is_at_least` says so.
+    """
+    with database.read() as session:
+        counts = count_facets(session, access.project, filters)
+    return {
+        "project": access.project,
+        "total": counts.total.number,
+        "is_at_least": counts.total.is_at_least,
+        "facets": {
+            name: [{"value": value or None, "answers": number} for value, number in values]
+            for name, values in counts.values.items()
+        },
+    }
+
+
+@router.get("/answers/{answer_id}")
+def get_answer(
+    access: ResearchByQuery, database: ResearchDatabase, answer_id: AnswerId
+) -> JsonObject:
+    """Return one answer with everything that made it, and what happened to it."""
+    with database.read() as session:
+        answer = get_research_answer(session, access.project, answer_id)
+        history = list_history(session, answer_id)
+    return answer.to_json() | {"history": [entry.action for entry in history]}
+
+
+@router.get(
+    "/answers/{answer_id}/picture",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def get_picture(
+    access: ResearchByQuery, database: ResearchDatabase, pictures: Pictures, answer_id: AnswerId
+) -> Response:
+    """Return the picture as the model saw it: 392 x 392 px PNG."""
+    with database.read() as session:
+        answer = get_research_answer(session, access.project, answer_id)
+    return picture_response(database, pictures, answer.png_sha256)
+
+
+@router.get("/dictionary", tags=["dictionary"])
+def get_dictionary(access: ResearchByQuery) -> list[dict[str, str]]:
+    """Return what each field of an answer is."""
+    return [
+        {"name": entry.name, "type": entry.type, "meaning": entry.meaning}
+        for entry in describe_fields(ResearchAnswer)
+    ]
+
+
+def _columns() -> list[str]:
+    return [entry.name for entry in describe_fields(ResearchAnswer)]
