@@ -109,5 +109,9 @@ class SnapshotNotFound(PermanentError):
     """The project has no snapshot of this name."""
 
 
+class GrantRefused(PermanentError):
+    """A database role is not given what was asked for it; the message says why."""
+
+
 class SnapshotRefused(PermanentError):
     """No snapshot can be made so; the message says why."""

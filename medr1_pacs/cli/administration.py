@@ -22,6 +22,7 @@ from medr1_pacs.cli.wiring import (
     read_settings,
     upgrade_databases,
 )
+from medr1_pacs.db.research_views import grant_research, revoke_research
 from medr1_pacs.db.schema import Branch
 from medr1_pacs.questions.lint import lint
 
@@ -68,6 +69,23 @@ def db_reconcile() -> None:
     for sentence in report.unreadable:
         print_error(sentence)
     raise typer.Exit(1 if report.damaged or report.unreadable else 0)
+
+
+@db_app.command("grant-research")
+def db_grant_research(
+    role: Annotated[str, typer.Argument(help="A PostgreSQL role that can read no table")],
+    project: Annotated[str, typer.Option(help="The project whose answers it may read")],
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take it back")] = False,
+) -> None:
+    """Let a PostgreSQL role read a project's view `research_answers`, and no table."""
+    research = open_research(read_settings())
+    with research.write() as session:
+        if revoke:
+            revoke_research(session, role, project, actor="operator")
+            print(f"{role} reads nothing of {project} any more")
+        else:
+            view = grant_research(session, role, project, actor="operator")
+            print(f"{role} may SELECT from {view}")
 
 
 @checkpoints_app.command("list")

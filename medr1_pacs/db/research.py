@@ -8,22 +8,29 @@ Every function takes the project; what is not in it is not found. Nothing here n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Select,
     and_,
+    any_,
+    case,
     column,
+    false,
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     text,
     union_all,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session, aliased
 
 from medr1_pacs.db.facets import newest_truth
 from medr1_pacs.db.sessions import Database
@@ -47,15 +54,20 @@ from medr1_pacs.db.tables import (
     Series,
     Study,
 )
-from medr1_pacs.disclosure import age_band, shown_age, shown_day
+from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_day
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.research import Count, FacetCounts, HistoryEntry, Page, ResearchAnswer
+from medr1_pacs.records.words import DatePolicy, PromptKind
 
 WORD_HITS_MAX = 10_000
 """Hits of a search for words after which counting stops."""
 _CHUNK = 1_000
+_WINDOW = 5_000
+"""Rows among which a page is looked for first."""
+_WINDOW_WITH_WORDS = 1_000
+"""The same where each row's words are looked at: that takes longer."""
 
 _OUTCOME_OF = {
     "question": "question_id",
@@ -97,16 +109,13 @@ def find_page(
     from_the_end
         The last page: the oldest answers.
     """
-    narrow = _narrow(session, project, filters)
-    if before is not None:
-        narrow = narrow.where(AnswerFacet.answer_id < before)
-    if after is not None:
-        narrow = narrow.where(AnswerFacet.answer_id > after)
     is_upward = from_the_end or after is not None
-    order = AnswerFacet.answer_id if is_upward else AnswerFacet.answer_id.desc()
-    found = session.scalars(
-        narrow.with_only_columns(AnswerFacet.answer_id).order_by(order).limit(limit + 1)
-    ).all()
+    bounds = []
+    if before is not None:
+        bounds.append(AnswerFacet.answer_id < before)
+    if after is not None:
+        bounds.append(AnswerFacet.answer_id > after)
+    found = _next_ids(session, project, filters, bounds, limit=limit + 1, is_upward=is_upward)
     has_more, ids = len(found) > limit, sorted(found[:limit], reverse=True)
     answers = tuple(reversed(read_answers(session, project, ids)))
     if from_the_end:
@@ -146,12 +155,8 @@ def find_next(
 ) -> tuple[list[ResearchAnswer], int | None]:
     """Return the answers that follow an id, the oldest first, and the id that the next ones follow;
     None: there are no more."""
-    narrow = _narrow(session, project, filters).where(AnswerFacet.answer_id > after)
-    ids = session.scalars(
-        narrow.with_only_columns(AnswerFacet.answer_id)
-        .order_by(AnswerFacet.answer_id)
-        .limit(limit + 1)
-    ).all()
+    bounds = [AnswerFacet.answer_id > after]
+    ids = _next_ids(session, project, filters, bounds, limit=limit + 1, is_upward=True)
     answers = read_answers(session, project, ids[:limit])
     return answers, ids[limit - 1] if len(ids) > limit else None
 
@@ -271,8 +276,43 @@ def read_answers(
 
 
 def wide_answers(project: str) -> Select[Any]:
-    """Build the whole answers of a project; some columns are made presentable by `_answer`."""
-    columns = {
+    """Build the whole answers of a project, `_answer` makes some columns presentable."""
+    more = {
+        "answered_at": Answer.answered_at,
+        "dates": Project.dates,
+        "date_shift_days": ProjectStudy.date_shift_days,
+    }
+    return _joined(project, answer_columns() | more)
+
+
+def answers_as_shown(project: str) -> Select[Any]:
+    """Build what PostgreSQL itself can show of a project: the same fields in the same order."""
+    columns = answer_columns()
+    truth = columns["truth"]
+    shown_on = Answer.answered_at.op("AT TIME ZONE")("UTC")
+    shifted = shown_on - func.make_interval(0, 0, 0, ProjectStudy.date_shift_days)
+    derived = {
+        "age_years": case((Study.age_years <= AGE_MAX, Study.age_years)),
+        "is_correct": case(
+            (truth.is_(None), null()), else_=func.coalesce(Answer.choice_text == truth, False)
+        ),
+        "answered_on": case(
+            (Project.dates == DatePolicy.YEAR, func.to_char(shown_on, "YYYY")),
+            (Project.dates == DatePolicy.SHIFTED, func.to_char(shifted, "YYYY-MM-DD")),
+        ),
+    }
+    names = [field.name for field in fields(ResearchAnswer)]
+    every = columns | derived
+    return _joined(project, {name: every[name] for name in names}).where(
+        AnswerFacet.is_current,
+        Prompt.kind == PromptKind.PROTOCOL,
+        Checkpoint.is_demo.is_(False),
+    )
+
+
+def answer_columns() -> dict[str, Any]:
+    """Return field -> what it is read from, but for those that are derived."""
+    return {
         "answer_id": AnswerFacet.answer_id,
         "project": Project.name,
         "kind": Prompt.kind,
@@ -288,6 +328,7 @@ def wide_answers(project: str) -> Select[Any]:
         "study_date": AnswerFacet.study_date,
         "sex": Patient.sex,
         "age_years": Study.age_years,
+        "age_band": AnswerOrigin.age_band,
         "modality": Series.route_modality,
         "anatomy": Series.anatomy,
         "plane": Series.plane,
@@ -331,14 +372,15 @@ def wide_answers(project: str) -> Select[Any]:
         "parse_status": Answer.parse_status,
         "truth": newest_truth(),
         "seconds": Generation.seconds,
-        "answered_at": Answer.answered_at,
-        "dates": Project.dates,
-        "date_shift_days": ProjectStudy.date_shift_days,
     }
+
+
+def _joined(project: str, columns: dict[str, Any]) -> Select[Any]:
     return (
         select(*(value.label(name) for name, value in columns.items()))
         .select_from(AnswerFacet)
         .join(Project, AnswerFacet.project_id == Project.id)
+        .join(AnswerOrigin, AnswerFacet.origin_id == AnswerOrigin.id)
         .join(Answer, AnswerFacet.answer_id == Answer.id)
         .join(Generation, Answer.generation_id == Generation.id)
         .join(Prompt, Generation.prompt_id == Prompt.id)
@@ -374,40 +416,147 @@ def _answer(row: Any) -> ResearchAnswer:
             "option_order": tuple(values["option_order"]),
             "decoding": Decoding.from_json(values["decoding"]),
             "age_years": shown_age(age),
-            "age_band": age_band(age),
             "is_correct": None if truth is None else values["choice_text"] == truth,
             "answered_on": shown_day(values.pop("answered_at"), policy, shift),
         }
     )
 
 
+def _next_ids(
+    session: Session,
+    project: str,
+    filters: AnswerFilters,
+    bounds: Sequence[ColumnElement[bool]],
+    *,
+    limit: int,
+    is_upward: bool,
+) -> Sequence[int]:
+    """Return the ids of the next answers in their order.
+
+    Looked for among the nearest rows first: where what is found is frequent, they have enough of
+    it. Where it is rare, all of it is collected and put in order, since going through the rows one
+    by one would go through all. A database's planner cannot tell the two apart: it takes filters
+    for independent of each other, and of the order.
+    """
+    order = AnswerFacet.answer_id if is_upward else AnswerFacet.answer_id.desc()
+    conditions = _conditions(session, project, filters)
+    if conditions is None:
+        return []
+    window = _WINDOW_WITH_WORDS if filters.word_list else _WINDOW
+    near = (
+        select(AnswerFacet)
+        .where(AnswerFacet.project_id == conditions.project_id, *bounds)
+        .order_by(order)
+        .limit(window)
+        .cte("near")
+    )
+    row = aliased(AnswerFacet, near)
+    near_order = row.answer_id if is_upward else row.answer_id.desc()
+    found = session.scalars(
+        select(row.answer_id)
+        .where(*conditions.of(row, is_near=True))
+        .order_by(near_order)
+        .limit(limit)
+    ).all()
+    if len(found) == limit:
+        return found
+    rows = (
+        select(AnswerFacet.answer_id)
+        .where(*conditions.of(AnswerFacet), *bounds)
+        .cte("rows")
+        .prefix_with("MATERIALIZED")
+    )
+    column = rows.c.answer_id
+    return session.scalars(
+        select(column).order_by(column if is_upward else column.desc()).limit(limit)
+    ).all()
+
+
 def _narrow(session: Session, project: str, filters: AnswerFilters) -> Select[Any]:
     """Build the narrow rows that filters mean."""
-    project_id = session.scalar(select(Project.id).where(Project.name == project)) or 0
     columns: list[Any] = [AnswerFacet.answer_id, AnswerFacet.outcome_id, AnswerFacet.origin_id]
-    narrow: Select[Any] = select(*columns).where(AnswerFacet.project_id == project_id)
-    if filters.versions == Versions.CURRENT:
-        narrow = narrow.where(AnswerFacet.is_current)
-    if outcome := _outcome(filters):
-        narrow = narrow.where(AnswerFacet.outcome_id.in_(select(AnswerOutcome.id).where(*outcome)))
-    if origin := _origin(filters):
-        narrow = narrow.where(AnswerFacet.origin_id.in_(select(AnswerOrigin.id).where(*origin)))
-    if filters.since:
-        shown = AnswerFacet.study_date
-        narrow = narrow.where(shown >= func.substr(filters.since, 1, func.length(shown)))
-    if filters.until:
-        length = len(filters.until)
-        narrow = narrow.where(func.substr(AnswerFacet.study_date, 1, length) <= filters.until)
-    uses = select(ProjectStudy.study_id).where(ProjectStudy.project_id == project_id)
-    if filters.patient:
-        of_patient = uses.where(ProjectStudy.patient_pseudonym == filters.patient)
-        narrow = narrow.where(AnswerFacet.study_id.in_(of_patient))
-    if filters.study:
-        of_study = uses.where(ProjectStudy.pseudonymous_uid == filters.study)
-        narrow = narrow.where(AnswerFacet.study_id.in_(of_study))
-    if filters.word_list:
-        narrow = narrow.where(_has_words(session, filters.word_list))
-    return narrow
+    conditions = _conditions(session, project, filters)
+    return select(*columns).where(*(conditions.of(AnswerFacet) if conditions else [false()]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """What narrow rows must fulfil."""
+
+    session: Session
+    project_id: int
+    filters: AnswerFilters
+    outcome_ids: Sequence[int]
+    """Of the outcomes that are meant: so few that PostgreSQL's planner may see them one by one."""
+
+    def of(self, row: Any, *, is_near: bool = False) -> list[ColumnElement[bool]]:
+        """Return the conditions on a table of narrow rows, or on the few nearest of them."""
+        filters = self.filters
+        conditions = [row.project_id == self.project_id, self._has_outcome(row.outcome_id)]
+        if filters.versions == Versions.CURRENT:
+            conditions.append(row.is_current)
+        if origin := _origin(filters):
+            conditions.append(row.origin_id.in_(select(AnswerOrigin.id).where(*origin)))
+        if filters.since:
+            since = func.substr(filters.since, 1, func.length(row.study_date))
+            conditions.append(row.study_date >= since)
+        if filters.until:
+            until = func.substr(row.study_date, 1, len(filters.until))
+            conditions.append(until <= filters.until)
+        uses = select(ProjectStudy.study_id).where(ProjectStudy.project_id == self.project_id)
+        if filters.patient:
+            of_patient = uses.where(ProjectStudy.patient_pseudonym == filters.patient)
+            conditions.append(row.study_id.in_(of_patient))
+        if filters.study:
+            of_study = uses.where(ProjectStudy.pseudonymous_uid == filters.study)
+            conditions.append(row.study_id.in_(of_study))
+        if filters.word_list:
+            conditions.append(self._has_words(row, is_near))
+        return conditions
+
+    def _has_words(self, row: Any, is_near: bool) -> ColumnElement[bool]:
+        """Build the search by the index that the database keeps; see the migration."""
+        words = self.filters.word_list
+        condition: ColumnElement[bool]
+        if self._is_sqlite:
+            # In quotes a word is no operator of FTS5.
+            hits = text("SELECT rowid FROM answer_words WHERE answer_words MATCH :words")
+            quoted = hits.bindparams(words=" ".join(f'"{word}"' for word in words))
+            condition = row.answer_id.in_(quoted.columns(column("rowid")))
+            return condition
+        wanted = func.plainto_tsquery(literal_column("'simple'"), " ".join(words))
+        matches = literal_column("answer.reasoning_words").op("@@")(wanted)
+        if is_near:  # row by row, whatever a planner thinks of the index
+            condition = select(matches).where(Answer.id == row.answer_id).scalar_subquery()
+        else:
+            condition = row.answer_id.in_(select(Answer.id).where(matches))
+        return condition
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self.session.get_bind().dialect.name == "sqlite"
+
+    def _has_outcome(self, outcome_id: Any) -> ColumnElement[bool]:
+        condition: ColumnElement[bool]
+        if self._is_sqlite:
+            meant = select(AnswerOutcome.id).where(*_outcome(self.filters))
+            condition = outcome_id.in_(meant)
+        else:
+            ids = literal(list(self.outcome_ids), ARRAY(BigInteger))
+            condition = outcome_id == any_(ids)
+        return condition
+
+
+def _conditions(session: Session, project: str, filters: AnswerFilters) -> _Conditions | None:
+    """Look up what filters mean; None: nothing has such values."""
+    project_id = session.scalar(select(Project.id).where(Project.name == project))
+    outcome_ids = session.scalars(select(AnswerOutcome.id).where(*_outcome(filters))).all()
+    if project_id is None or not outcome_ids:
+        return None
+    origin = _origin(filters)
+    if origin and session.scalar(select(AnswerOrigin.id).where(*origin).limit(1)) is None:
+        return None
+    return _Conditions(session, project_id, filters, outcome_ids)
 
 
 def _outcome(filters: AnswerFilters) -> list[ColumnElement[bool]]:
@@ -426,33 +575,22 @@ def _outcome(filters: AnswerFilters) -> list[ColumnElement[bool]]:
 
 
 def _origin(filters: AnswerFilters) -> list[ColumnElement[bool]]:
-    return [
+    conditions = [
         _is_one_of(getattr(AnswerOrigin, name), getattr(filters, facet))
         for facet, name in _ORIGIN_OF.items()
         if getattr(filters, facet)
     ]
+    # The row's own date decides; the year says where to look.
+    if filters.since:
+        conditions.append(AnswerOrigin.study_year >= filters.since[:4])
+    if filters.until:
+        conditions.append(AnswerOrigin.study_year <= filters.until[:4])
+    return conditions
 
 
 def _is_one_of(column: Any, values: Sequence[str]) -> ColumnElement[bool]:
     condition: ColumnElement[bool] = column.in_(["" if v == UNKNOWN else v for v in values])
     return condition
-
-
-def _has_words(session: Session, words: Sequence[str]) -> ColumnElement[bool]:
-    """Build the search by the index that the database keeps; see the migration."""
-    if session.get_bind().dialect.name == "sqlite":
-        # In quotes a word is no operator of FTS5.
-        quoted = " ".join(f'"{word}"' for word in words)
-        hits = text("SELECT rowid FROM answer_words WHERE answer_words MATCH :words").bindparams(
-            words=quoted
-        )
-        return AnswerFacet.answer_id.in_(hits.columns(column("rowid")))
-    vector = func.to_tsvector(
-        literal_column("'simple'"),
-        func.left(func.coalesce(Answer.reasoning, literal_column("''")), literal_column("100000")),
-    )
-    found = vector.op("@@")(func.plainto_tsquery(literal_column("'simple'"), " ".join(words)))
-    return AnswerFacet.answer_id.in_(select(Answer.id).where(found))
 
 
 def _as_text(value: Any) -> ColumnElement[str]:

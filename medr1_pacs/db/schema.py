@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from medr1_pacs.db.research_views import drop_views, restore_views
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import SchemaMismatch
 from medr1_pacs.installation import MIGRATIONS, check_installation
@@ -33,14 +34,18 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
         The migrations beside this package are not its own.
     """
     check_installation()
-    if current_revision(database, branch) is not None:
+    current = current_revision(database, branch)
+    if current is not None:
         _refuse_newer(database, branch)
     with database.migration() as connection:
         if branch is Branch.VAULT and not database.is_sqlite:
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS vault"))
+        is_behind = current != head_revision(branch)
+        views = drop_views(connection) if is_behind and branch is Branch.RESEARCH else []
         config = _config(branch)
         config.attributes.update(connection=connection, branch=branch.value)
         command.upgrade(config, "head")
+        restore_views(connection, views)
     # An upgrade that finds no scripts does nothing, and says nothing.
     check_schema(database, branch)
 

@@ -44,7 +44,7 @@ def add_snapshot(
     session.flush()
     for first in range(0, len(frozen), _CHUNK):
         session.execute(
-            SnapshotAnswer.__table__.insert(),  # type: ignore[attr-defined]
+            insert_into(session, SnapshotAnswer),
             [
                 {"snapshot_id": row.id, "answer_id": answer_id, "frozen": json.loads(values)}
                 for answer_id, values in frozen[first : first + _CHUNK]

@@ -21,8 +21,9 @@ UNNAMED = sa.text("NOT is_named")
 
 # A text of a megabyte of different words would be refused by to_tsvector, and the answer with it.
 WORDS_POSTGRESQL = (
-    "CREATE INDEX ix_answer_reasoning_words ON answer USING gin "
-    "(to_tsvector('simple', left(coalesce(reasoning, ''), 100000)))"
+    "ALTER TABLE answer ADD COLUMN reasoning_words tsvector GENERATED ALWAYS AS "
+    "(to_tsvector('simple', left(coalesce(reasoning, ''), 100000))) STORED",
+    "CREATE INDEX ix_answer_reasoning_words ON answer USING gin (reasoning_words)",
 )
 WORDS_SQLITE = (
     "CREATE VIRTUAL TABLE answer_words USING fts5(reasoning, content='answer', content_rowid='id')",
@@ -281,16 +282,19 @@ def _research() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_answer_facet_study_id")),
         sa.PrimaryKeyConstraint("project_id", "answer_id", name=op.f("pk_answer_facet")),
     )
-    op.create_index(
-        op.f("ix_answer_facet_project_id_origin_id_answer_id"),
-        "answer_facet",
-        ["project_id", "origin_id", "answer_id"],
-    )
-    op.create_index(
-        op.f("ix_answer_facet_project_id_outcome_id_answer_id"),
-        "answer_facet",
-        ["project_id", "outcome_id", "answer_id"],
-    )
+    for first, second in (("outcome", "origin"), ("origin", "outcome")):
+        op.create_index(
+            f"ix_answer_facet_{first}",
+            "answer_facet",
+            [
+                "project_id",
+                f"{first}_id",
+                f"{second}_id",
+                "is_current",
+                "study_date",
+                "answer_id",
+            ],
+        )
     op.create_index(op.f("ix_answer_facet_study_id"), "answer_facet", ["study_id"])
     op.create_table(
         "snapshot_answer",
@@ -348,10 +352,8 @@ def _columns() -> None:
 
 
 def _words() -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(WORDS_POSTGRESQL)
-        return
-    for statement in WORDS_SQLITE:
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    for statement in WORDS_SQLITE if is_sqlite else WORDS_POSTGRESQL:
         op.execute(statement)
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import psycopg
 from factories import NOON
 from servers import PostgresqlServer
 from sqlalchemy import event, func, insert, select, text
@@ -333,6 +334,9 @@ def set_sequences(database: Database) -> None:
 def analyze(database: Database) -> None:
     with database.connection() as connection:
         connection.execute(text("ANALYZE"))
+    if not database.is_sqlite:  # as the server does by itself, some time after
+        with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as vacuum:
+            vacuum.execute("VACUUM ANALYZE")
 
 
 def measure(database: Database, project: str) -> None:
@@ -374,12 +378,14 @@ def print_plans(database: Database, project: str) -> None:
                 event.listen(connection, "before_cursor_execute", note)
                 look(session, project, filters, **arguments)
                 event.remove(connection, "before_cursor_execute", note)
-                narrow = next(s for s in statements if "answer_facet" in s[0])
                 explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ANALYZE "
-                rows = connection.exec_driver_sql(explain + narrow[0], narrow[1]).all()
-            print(f"\n== {name}: {look.__name__}")
-            for row in rows:
-                print("  ", row[-1])
+                narrow = [
+                    s for s in statements if "answer_facet" in s[0] and "raw_output" not in s[0]
+                ]
+                for statement, parameters in narrow:
+                    print(f"\n== {name}: {look.__name__}")
+                    for row in connection.exec_driver_sql(explain + statement, parameters):
+                        print("  ", row[-1])
 
 
 def _note(noted: list[Any], _connection: Any, _cursor: Any, *statement: Any) -> None:

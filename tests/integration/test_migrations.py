@@ -33,7 +33,9 @@ def migrated(branch, database, vault):
 
 def is_declared_in_models(name, kind, parents):
     """Word search is the database's own: no model of ours has its tables and indexes."""
-    return name is None or not name.startswith(("answer_words", "ix_answer_reasoning_words"))
+    return name is None or not name.startswith(
+        ("answer_words", "reasoning_words", "ix_answer_reasoning_words")
+    )
 
 
 def set_revision(database, branch, revision):

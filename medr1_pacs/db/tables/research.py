@@ -80,8 +80,25 @@ class AnswerFacet(Base):
 
     __tablename__ = "answer_facet"
     __table_args__ = (
-        Index(None, "project_id", "outcome_id", "answer_id"),
-        Index(None, "project_id", "origin_id", "answer_id"),
+        # Each has all that counting looks at, so that it is counted from the index alone.
+        Index(
+            "ix_answer_facet_outcome",
+            "project_id",
+            "outcome_id",
+            "origin_id",
+            "is_current",
+            "study_date",
+            "answer_id",
+        ),
+        Index(
+            "ix_answer_facet_origin",
+            "project_id",
+            "origin_id",
+            "outcome_id",
+            "is_current",
+            "study_date",
+            "answer_id",
+        ),
     )
 
     id = None  # type: ignore[assignment]
