@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.instances import list_held, list_quarantined
+from medr1_pacs.db.instances import list_held
+from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.set_aside import list_set_aside
 from medr1_pacs.db.tables import (
     Answer,

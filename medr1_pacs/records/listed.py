@@ -53,6 +53,46 @@ class QuarantineListing:
 
 
 @dataclass(frozen=True, slots=True)
+class EventListing:
+    """What happened to one object: a row of its history."""
+
+    occurred_at: datetime
+    actor: str
+    action: str
+    old_value: JsonObject
+    new_value: JsonObject
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRecord:
+    """All that the rows say of received bytes that cannot be used, or could not."""
+
+    stored_name: str
+    sop_instance_uid: str
+    """As the command named it; the data set may say otherwise."""
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    calling_ae_title: str
+    called_ae_title: str
+    reason: QuarantineReason
+    detail: str
+    received_at: datetime
+    quarantined_at: datetime
+    """When it was last found unusable."""
+    resolved_at: datetime | None
+    dropped_at: datetime | None
+    current: str | None
+    """Stored name of the usable instance of its UID, where there is one."""
+    events: tuple[EventListing, ...]
+
+    @property
+    def is_open(self) -> bool:
+        return self.resolved_at is None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenMatters:
     """What waits for a person beside failed studies."""
 
