@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from medr1_pacs.part10 import uid_name
 from medr1_pacs.records.received import SetAsideFile
 from medr1_pacs.records.words import JsonObject, QuarantineReason, StudyState
 
@@ -50,6 +51,30 @@ class QuarantineListing:
     calling_ae_title: str
     called_ae_title: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalListing:
+    """What a sender asked for and was not given: a SOP class, or transfer syntaxes of it."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    sop_class_uid: str
+    transfer_syntax_uids: tuple[str, ...]
+    first_at: datetime
+    latest_at: datetime
+    times: int
+    """In how many associations, of those that were looked at."""
+
+    @property
+    def sop_class(self) -> str:
+        """The name of the standard, or the UID where that has none."""
+        return uid_name(self.sop_class_uid)
+
+    @property
+    def transfer_syntaxes(self) -> tuple[str, ...]:
+        return tuple(map(uid_name, self.transfer_syntax_uids))
 
 
 @dataclass(frozen=True, slots=True)
