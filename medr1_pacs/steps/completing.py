@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from medr1_pacs.completion import find_complete_studies
@@ -15,7 +14,6 @@ from medr1_pacs.errors import StudyNotReceiving
 from medr1_pacs.processes import ASSOCIATION_SILENT_S
 from medr1_pacs.records.received import SetAsideFile
 from medr1_pacs.records.words import StudyState
-from medr1_pacs.storage.instances import StoredName
 
 
 def complete_studies(
@@ -63,7 +61,7 @@ def complete_study(database: Database, study_instance_uid: str, *, actor: str) -
         study_id = find_study(session, study_instance_uid)
         if study_id is None:
             raise StudyNotReceiving(f"no study {study_instance_uid}; see `medr1-pacs studies`")
-        names = find_studies_of(session, map(_with_token, list_set_aside(session))).get(study_id)
+        names = find_studies_of(session, list_set_aside(session)).get(study_id)
         now, note = datetime.now(UTC), _note(names or [])
         state = mark_complete(session, study_id, now, missing=note, actor=actor)
         if state is not StudyState.RECEIVING:
@@ -76,9 +74,3 @@ def complete_study(database: Database, study_instance_uid: str, *, actor: str) -
 
 def _note(set_aside: Sequence[str]) -> str:
     return f"without {len(set_aside)} set aside: {', '.join(set_aside)}" if set_aside else ""
-
-
-def _with_token(file: SetAsideFile) -> SetAsideFile:
-    """Say which association brought a file: its name knows."""
-    stored = StoredName.parse(file.name)
-    return replace(file, association_token=stored.association_token) if stored else file
