@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.completion import OpenAssociation
@@ -67,6 +67,14 @@ def list_open_associations(session: Session) -> list[OpenAssociation]:
         if study_id is not None:
             found.append(OpenAssociation(study_id, heartbeat_at))
     return found
+
+
+def count_refused(session: Session, since: datetime) -> int:
+    """Count the associations that closed since, and were refused a presentation context."""
+    refused = select(func.sum(Association.times)).where(
+        Association.refused_contexts.is_not(None), Association.closed_at >= since
+    )
+    return session.scalar(refused) or 0
 
 
 def list_refused_contexts(session: Session, *, newest: int = 500) -> list[RefusalListing]:

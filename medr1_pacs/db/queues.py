@@ -5,12 +5,13 @@ Nothing here grows with the tables: a count ends at `COUNTED_MAX`, the oldest is
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
+from medr1_pacs.db.associations import count_refused
 from medr1_pacs.db.overview import list_open_matters
 from medr1_pacs.db.tables import Generation, Rendering, Study
 from medr1_pacs.db.workers import list_workers
@@ -23,8 +24,10 @@ from medr1_pacs.records.operating import (
 )
 from medr1_pacs.records.words import CheckpointName, GenerationState, RenderingState, StudyState
 
+_LATELY = timedelta(days=1)
 
-def get_status(session: Session, *, backlog: int | None) -> OperationsStatus:
+
+def get_status(session: Session, now: datetime, *, backlog: int | None) -> OperationsStatus:
     """Return what waits, who works, and what is for a person to look at."""
     return OperationsStatus(
         states=count_states(session),
@@ -33,6 +36,7 @@ def get_status(session: Session, *, backlog: int | None) -> OperationsStatus:
         prompts_claimed=_count_claimed(session, Generation),
         workers=tuple(list_workers(session)),
         matters=list_open_matters(session, first=MATTERS_MAX + 1),
+        refused_lately=count_refused(session, now - _LATELY),
         backlog=backlog,
     )
 

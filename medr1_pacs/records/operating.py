@@ -177,6 +177,8 @@ class OperationsStatus:
     prompts_claimed: int
     workers: tuple[WorkerListing, ...]
     matters: OpenMatters
+    refused_lately: int
+    """Associations of the last day that were refused a presentation context."""
     backlog: int | None
     """Received files without a row; None: the storage folder does not say."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -144,7 +145,7 @@ def select_work(database):
 def status(database):
     def status():
         with database.read() as session:
-            return get_status(session, backlog=0)
+            return get_status(session, NOON, backlog=0)
 
     return status
 
@@ -313,6 +314,30 @@ def test_pictures_that_wait_are_counted_with_the_longest_wait(add_work, status):
 
 
 @sqlite
+def test_associations_that_were_refused_something_within_a_day_are_counted(database, status):
+    refused = (RefusedContext("1.2.3", ("1.2.4",)),)
+    lately = AssociationRecord(
+        "a" * 16,
+        "CT1",
+        "MEDR1",
+        "10.0.0.1",
+        NOON,
+        closed_at=NOON,
+        refused_contexts=refused,
+        times=3,
+    )
+    records = [
+        lately,
+        replace(lately, token="b" * 16, closed_at=NOON - timedelta(days=2)),
+        replace(lately, token="c" * 16, refused_contexts=()),
+    ]
+    with database.write() as session:
+        record_associations(session, records, NOON)
+
+    assert status().refused_lately == 3
+
+
+@sqlite
 def test_counting_ends_where_it_would_cost_too_much(add_work, status, monkeypatch):
     monkeypatch.setattr(queues, "COUNTED_MAX", 2)
     add_work(Rendering, 5)
@@ -333,7 +358,7 @@ def test_a_database_without_work_has_nothing_that_waits(status):
 @pytest.mark.parametrize(
     "query",
     [
-        lambda session: queues.get_status(session, backlog=0),
+        lambda session: queues.get_status(session, NOON, backlog=0),
         lambda session: list_study_page(session, StudyQuery(), NOON),
     ],
     ids=["status", "studies"],
@@ -467,6 +492,7 @@ def test_the_pages_show_what_waits_who_works_and_what_is_for_a_person(client, fu
     assert "file set aside <code>x.dcm</code>" in page
     assert f'href="/operations/quarantine/{full_site.name}"' in page
     assert 'data-refresh="5" data-refresh-url="/operations/fragments/status"' in page
+    assert "1 association of the last day was refused" in page
     assert "Modality Performed Procedure Step" in client.get("/operations/refused").text
 
 

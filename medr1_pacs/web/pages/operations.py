@@ -79,7 +79,7 @@ def operations(
 ) -> Response:
     """Show what waits, who works, and the studies."""
     query, now = parse_query(request.query_params), datetime.now(UTC)
-    status = _status(database, instances)
+    status = _status(database, instances, now)
     with database.read() as session:
         page = list_study_page(session, query, now)
     return _render(
@@ -107,7 +107,8 @@ def status_fragment(
     request: Request, caller: OperationsReader, database: ResearchDatabase, instances: Instances
 ) -> Response:
     """Show what waits and who works, for the page that has it already."""
-    context = _status_context(_status(database, instances), datetime.now(UTC))
+    now = datetime.now(UTC)
+    context = _status_context(_status(database, instances, now), now)
     return _render(request, caller, "operations/_status.html", **context)
 
 
@@ -306,9 +307,9 @@ def api_status(
     caller: OperationsReader, database: ResearchDatabase, instances: Instances
 ) -> dict[str, Any]:
     """Return what waits and who works."""
-    status = _status(database, instances)
-    body = asdict(status)
-    living = _living(status, datetime.now(UTC))
+    now = datetime.now(UTC)
+    status = _status(database, instances, now)
+    body, living = asdict(status), _living(status, now)
     for worker in body["workers"]:
         worker["is_living"] = worker["name"] in living
     return body
@@ -321,13 +322,13 @@ def _study_json(row: StudyRow, now: datetime, quiet_s: float) -> dict[str, Any]:
 # -- what they share ---------------------------------------------------------------------------
 
 
-def _status(database: Database, instances: InstanceStore) -> OperationsStatus:
+def _status(database: Database, instances: InstanceStore, now: datetime) -> OperationsStatus:
     try:
         backlog = instances.backlog()
     except StorageUnavailable:
         backlog = None
     with database.read() as session:
-        return get_status(session, backlog=backlog)
+        return get_status(session, now, backlog=backlog)
 
 
 def _status_context(status: OperationsStatus, now: datetime) -> dict[str, Any]:
