@@ -42,7 +42,7 @@ def count_prompts(session: Session) -> tuple[int, int]:
 def list_open_matters(session: Session, *, first: int | None = None) -> OpenMatters:
     """Return what waits for a person beside failed studies, of each kind so many."""
     return OpenMatters(
-        set_aside=tuple(list_set_aside(session)[:first]),
+        set_aside=tuple(list_set_aside(session, limit=first)),
         held=tuple(list_held(session, limit=first)),
         quarantined=tuple(list_quarantined(session, limit=first)),
     )

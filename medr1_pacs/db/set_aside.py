@@ -28,9 +28,11 @@ def replace_set_aside(session: Session, files: Iterable[SetAsideFile]) -> None:
     )
 
 
-def list_set_aside(session: Session) -> list[SetAsideFile]:
+def list_set_aside(session: Session, *, limit: int | None = None) -> list[SetAsideFile]:
     """Return the files that are set aside, the first first."""
-    rows = session.scalars(select(SetAside).order_by(SetAside.set_aside_at, SetAside.name))
+    rows = session.scalars(
+        select(SetAside).order_by(SetAside.set_aside_at, SetAside.name).limit(limit)
+    )
     return [
         SetAsideFile(
             row.name, row.reason, row.study_instance_uid, _token_in(row.name), row.set_aside_at

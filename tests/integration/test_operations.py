@@ -651,9 +651,14 @@ def test_a_file_in_quarantine_is_read_anew_and_dropped_by_who_asks(client, full_
 
 @sqlite
 def test_every_form_that_changes_something_carries_the_token_of_the_session(
-    client, add_study, full_site
+    client, add_study, full_site, database
 ):
+    with database.write() as session:
+        held = session.query(Instance).first()
+        held.hold, held.superseded_at = InstanceHold.HELD, NOON
+        holder = held.series.study.study_instance_uid
     pages = [
+        f"/operations/studies/{holder}",
         f"/operations/studies/{add_study()}",
         f"/operations/studies/{add_study(StudyState.FAILED)}",
         f"/operations/quarantine/{full_site.name}",
@@ -665,8 +670,19 @@ def test_every_form_that_changes_something_carries_the_token_of_the_session(
         for form in re.findall(r'<form method="post".*?</form>', client.get(page).text, re.DOTALL)
     ]
 
-    assert len(forms) == 4
+    assert len(forms) == 7
     assert all('name="csrf_token" value="c5rf"' in form for form in forms)
+
+
+@sqlite
+def test_a_page_runs_our_own_script_alone_and_sends_forms_to_us_alone(client):
+    response = client.get("/operations")
+
+    policy = response.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "form-action 'self'"} <= set(policy)
+    assert not [rule for rule in policy if "unsafe" in rule or "http" in rule]
+    [script] = re.findall(r'<script src="([^"]+)" defer></script>', response.text)
+    assert client.get(script).status_code == 200
 
 
 # -- who may -----------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from medr1_pacs.errors import (
     InstanceDamaged,
     NotInQuarantine,
     StillInBacklog,
+    StorageFull,
     StorageUnavailable,
     StudyNotReceiving,
 )
@@ -250,7 +251,7 @@ def retry_quarantined(
     page = f"/operations/quarantine/{stored_name}"
     try:
         quarantine.retry(instances, database, stored_name, actor=caller.account)
-    except (NotInQuarantine, InstanceDamaged, StorageUnavailable) as error:
+    except (NotInQuarantine, InstanceDamaged, StorageFull, StorageUnavailable) as error:
         return _problem(request, caller, str(error), "/operations/quarantine")
     return _back(page, "reading")
 
