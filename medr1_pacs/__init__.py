@@ -16,7 +16,8 @@ The flow, one line a module; what is not built yet says so:
     prompts       ask        the text of a prompt
     (workers)     answer     Celery and engines: an import root of its own, beside this one
     answers       answer     a generation -> reasoning and choice, or why not
-    web           review     one page over studies and answers; reading and judging: not yet
+    waiting       review     why a study is where it is, in a sentence
+    web           review     where studies are and what was answered; reading and judging: not yet
                   export     not yet
 
 `steps` joins them, one function a verb; `db` keeps what they make; `records` passes between them.

@@ -153,8 +153,7 @@ def _open_matters(settings: Settings) -> str:
         found.append(f"{len(matters.held)} instances are held: `medr1-pacs instances held`")
     if matters.quarantined:
         found.append(
-            f"{len(matters.quarantined)} instances are in quarantine: "
-            "`medr1-pacs instances quarantined`"
+            f"{len(matters.quarantined)} instances are in quarantine: `medr1-pacs quarantine list`"
         )
     if found or troubles:
         raise Warned("; ".join((*troubles, *found)))

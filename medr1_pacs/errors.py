@@ -65,6 +65,18 @@ class InstanceDamaged(PermanentError):
         super().__init__(f"{self.SUBJECT} {name} {what}")
 
 
+class NotInQuarantine(PermanentError):
+    """No file of this name waits in quarantine for a decision; the message says what it is."""
+
+
+class StillInBacklog(TransientError):
+    """A file has not left the backlog yet: what becomes of it is not known."""
+
+
+class StudyNotReceiving(PermanentError):
+    """A study cannot be called complete; the message says where it is."""
+
+
 class PictureLost(PermanentError):
     """A stored picture is missing, or its bytes are no longer those that were hashed."""
 

@@ -182,7 +182,7 @@ def parse_filters(query: Mapping[str, Iterable[str]]) -> AnswerFilters:
             raise FilterInvalid(f"the filter {name!r} takes one value")
         else:
             values[name] = texts[0]
-    return AnswerFilters(**values)  # type: ignore[arg-type] # each by its field's kind
+    return AnswerFilters(**values)  # type: ignore[arg-type] # - each by its field's kind
 
 
 def _check(name: str, text: str) -> None:

@@ -36,6 +36,11 @@ def is_uid(text: str) -> bool:
     return bool(_UID.fullmatch(text))
 
 
+def uid_name(uid: str) -> str:
+    """Return what the standard calls a UID (PS3.6 Table A-1); one it does not know, as it is."""
+    return str(UID(uid).name)
+
+
 @dataclass(frozen=True, slots=True)
 class FileMeta:
     """Who sent which instance in which encoding."""

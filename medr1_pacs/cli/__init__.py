@@ -1,8 +1,10 @@
 """`medr1-pacs ...`: wiring only. Data goes to stdout, logs and progress to stderr.
 
 processes       up, listen, sweep, worker, web
-data            ingest, studies, answers, retry, replay
-instances       instances: held ones, quarantine, where each one is
+data            ingest, answers, retry, replay
+studies         studies: where each one is; call one complete
+instances       instances: held ones, where each one is
+quarantine      quarantine: what cannot be used
 query           query, snapshots: answers as research sees them
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -15,7 +17,15 @@ import sys
 
 import typer
 
-from medr1_pacs.cli import administration, data, instances, processes, query
+from medr1_pacs.cli import (
+    administration,
+    data,
+    instances,
+    processes,
+    quarantine,
+    query,
+    studies,
+)
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
 from medr1_pacs.installation import check_workers
@@ -35,7 +45,6 @@ for command in (
     processes.worker,
     processes.web,
     data.ingest,
-    data.studies,
     data.answers,
     data.retry,
     data.replay,
@@ -45,7 +54,9 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(query.snapshots_app, name="snapshots")
+app.add_typer(studies.studies_app, name="studies")
 app.add_typer(instances.instances_app, name="instances")
+app.add_typer(quarantine.quarantine_app, name="quarantine")
 app.add_typer(administration.db_app, name="db")
 app.add_typer(administration.checkpoints_app, name="checkpoints")
 app.add_typer(administration.questions_app, name="questions")

@@ -22,7 +22,6 @@ from medr1_pacs.cli.wiring import (
     start_process,
 )
 from medr1_pacs.db.answers import get_answer, iterate_answers
-from medr1_pacs.db.overview import list_studies
 from medr1_pacs.db.renderings import get_rendering_of_answer
 from medr1_pacs.db.studies import list_failed, retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
@@ -73,20 +72,6 @@ def _wait_for_room(store: InstanceStore, backlog_max: int) -> None:
     print_error("Half of the backlog is taken; waiting. Is `medr1-pacs up` running?")
     while store.backlog() >= backlog_max:
         time.sleep(1)
-
-
-def studies(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
-) -> None:
-    """List the studies: where each one is, and why."""
-    research = open_research(read_settings())
-    with research.read() as session:
-        rows = [study.to_json() for study in list_studies(session)]
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    columns = ("study_instance_uid", "modality", "state", "version", "instances", "answers")
-    print_table("Studies", (*columns, "reason"), rows)
 
 
 def answers(

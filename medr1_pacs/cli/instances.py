@@ -1,4 +1,4 @@
-"""Instances: what waits for a person, what cannot be used, and where each one is."""
+"""Instances: what waits for a person, and where each one is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from medr1_pacs.cli.printing import print_error, print_table
+from medr1_pacs.cli.printing import print_error, print_rows
 from medr1_pacs.cli.wiring import open_research, open_store, read_settings
-from medr1_pacs.db.instances import accept_held, list_held, list_quarantined, refuse_held
+from medr1_pacs.db.instances import accept_held, list_held, refuse_held
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.steps.accounting import LOST, account_for
 
@@ -28,7 +28,7 @@ def held(as_json: Annotated[bool, typer.Option("--json", help="One JSON array")]
     """List instances that would supersede another sender's, and wait for accept or refuse."""
     with open_research(read_settings()).read() as session:
         rows = [asdict(row) for row in list_held(session)]
-    _print(rows, "Held instances", as_json=as_json)
+    print_rows(rows, "Held instances", as_json=as_json)
 
 
 @instances_app.command("accept")
@@ -48,16 +48,6 @@ def refuse(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UI
     with open_research(read_settings()).write() as session:
         is_done = refuse_held(session, sop_instance_uid, actor=_OPERATOR)
     _say(is_done, sop_instance_uid, "is refused; its file is kept")
-
-
-@instances_app.command("quarantined")
-def quarantined(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
-) -> None:
-    """List what cannot be used and was not sent again in a usable form, and why."""
-    with open_research(read_settings()).read() as session:
-        rows = [asdict(row) for row in list_quarantined(session)]
-    _print(rows, "Quarantine", as_json=as_json)
 
 
 @instances_app.command("account")
@@ -86,15 +76,6 @@ def account(
     for uid in lost if not as_json else ():
         print_error(f"{uid}: {places[uid]}; send it again")
     raise typer.Exit(1 if lost else 0)
-
-
-def _print(rows: list[dict[str, Any]], title: str, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=1, default=str))
-    elif rows:
-        print_table(title, tuple(rows[0]), rows)
-    else:
-        print("none")
 
 
 def _say(is_done: bool, sop_instance_uid: str, sentence: str) -> None:

@@ -27,6 +27,16 @@ def print_table(title: str, columns: tuple[str, ...], rows: Iterable[dict[str, A
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
+def print_rows(rows: list[dict[str, Any]], title: str, *, as_json: bool) -> None:
+    """Print rows of one kind, as a table or as one JSON array."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+    elif rows:
+        print_table(title, tuple(rows[0]), rows)
+    else:
+        print("none")
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""

@@ -190,11 +190,17 @@ def worker(
 def web() -> None:
     """Serve the pages."""
     from medr1_pacs.web.app import make_app
+    from medr1_pacs.web.dependencies import SiteRules
     from medr1_pacs.web.server import serve
 
     settings = start_process()
     research = open_research(settings)
     if not is_loopback(settings.web_host):
         logger.warning("the pages have no sign-in yet: whoever reaches the port sees everything")
-    app = make_app(research, open_store(settings), open_pictures(settings))
+    app = make_app(
+        research,
+        open_store(settings),
+        open_pictures(settings),
+        site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
+    )
     serve(app, settings.web_host, settings.web_port)

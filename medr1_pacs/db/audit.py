@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.tables import AuditEvent
+from medr1_pacs.records.listed import EventListing
 from medr1_pacs.records.words import JsonObject
 
 SERVICE = "service"
@@ -37,3 +39,26 @@ def add_event(
             reason=reason,
         )
     )
+
+
+def list_events(
+    session: Session, object_type: str, object_id: int, *, newest: int = 100
+) -> list[EventListing]:
+    """Return what happened to one object, the latest first."""
+    rows = session.scalars(
+        select(AuditEvent)
+        .where(AuditEvent.object_type == object_type, AuditEvent.object_id == object_id)
+        .order_by(AuditEvent.id.desc())
+        .limit(newest)
+    )
+    return [
+        EventListing(
+            row.occurred_at,
+            row.actor,
+            row.action,
+            row.old_value or {},
+            row.new_value or {},
+            row.reason or "",
+        )
+        for row in rows
+    ]

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.projects import add_to_projects, arrival_of
+from medr1_pacs.db.quarantine import resolve_quarantined
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.records.listed import HeldInstance, QuarantineListing
-from medr1_pacs.records.received import IndexedInstance, RejectedInstance
+from medr1_pacs.records.listed import HeldInstance
+from medr1_pacs.records.received import IndexedInstance
 from medr1_pacs.records.words import InstanceHold, StudyState
 
 
@@ -74,7 +75,7 @@ def record_instance(
     reopen(session, study, "an instance arrived after the study was complete")
     study.last_received_at = max(study.last_received_at, received_at)
     _supersede(session, current, study, now)
-    _resolve_quarantined(session, item.sop_instance_uid, now)
+    resolve_quarantined(session, item.sop_instance_uid, now)
     if same is not None:
         _make_current(session, same, study, "instance.current_again")
         return Recorded(Outcome.DUPLICATE, same.stored_name)
@@ -213,31 +214,6 @@ def record_repair(session: Session, stored_name: str) -> None:
     )
 
 
-def record_rejected(session: Session, item: RejectedInstance, now: datetime) -> None:
-    """Make the row of an instance in quarantine; a second time changes nothing."""
-    values = asdict(item)
-    key = {"stored_name": values.pop("stored_name")}
-    row, is_new = find_or_add(session, QuarantinedInstance, key, **values, quarantined_at=now)
-    if is_new:
-        add_event(
-            session, "instance.quarantined", "quarantined_instance", row.id, reason=item.reason
-        )
-    if _current(session, item.sop_instance_uid) is not None:
-        _resolve_quarantined(session, item.sop_instance_uid, now)
-
-
-def _resolve_quarantined(session: Session, sop_instance_uid: str, now: datetime) -> None:
-    """Note that a usable instance came under the UID that unusable bytes were sent with."""
-    session.execute(
-        update(QuarantinedInstance)
-        .where(
-            QuarantinedInstance.sop_instance_uid == sop_instance_uid,
-            QuarantinedInstance.resolved_at.is_(None),
-        )
-        .values(resolved_at=now)
-    )
-
-
 def hashes_of_rows(session: Session, stored_names: Collection[str]) -> dict[str, str]:
     """Return stored name -> sha256 for the files that have a row, as instance or in quarantine."""
     return {
@@ -258,16 +234,29 @@ class InstanceStanding:
     files: dict[str, str] = field(default_factory=dict)
     """Stored name -> sha256 of its data set, of those with a row as an instance."""
     quarantined: list[str] = field(default_factory=list)
-    """Stored names of what is in quarantine."""
+    """Stored names of what is in quarantine, and neither resolved nor dropped."""
+    is_dropped: bool = False
+    """A person had a file of it deleted that could not be used."""
 
 
 def list_standings(session: Session) -> dict[str, InstanceStanding]:
     """Return SOP Instance UID -> what is recorded under it."""
     standings: dict[str, InstanceStanding] = {}
-    for uid, name in session.execute(
-        select(QuarantinedInstance.sop_instance_uid, QuarantinedInstance.stored_name)
+    # A resolved one is a usable instance by now, which stands among these.
+    for unusable in session.execute(
+        select(
+            QuarantinedInstance.sop_instance_uid,
+            QuarantinedInstance.stored_name,
+            QuarantinedInstance.dropped_at,
+        ).where(
+            QuarantinedInstance.resolved_at.is_(None) | QuarantinedInstance.dropped_at.is_not(None)
+        )
     ):
-        standings.setdefault(uid, InstanceStanding()).quarantined.append(name)
+        standing = standings.setdefault(unusable.sop_instance_uid, InstanceStanding())
+        if unusable.dropped_at is None:
+            standing.quarantined.append(unusable.stored_name)
+        else:
+            standing.is_dropped = True
     rows = session.execute(
         select(
             Instance.sop_instance_uid,
@@ -285,7 +274,7 @@ def list_standings(session: Session) -> dict[str, InstanceStanding]:
     return standings
 
 
-def list_held(session: Session) -> list[HeldInstance]:
+def list_held(session: Session, *, limit: int | None = None) -> list[HeldInstance]:
     """Return the instances that wait for a person, the first first."""
     rows = session.execute(
         select(Instance, Study.study_instance_uid)
@@ -293,6 +282,7 @@ def list_held(session: Session) -> list[HeldInstance]:
         .join(Study, Series.study_id == Study.id)
         .where(Instance.hold == InstanceHold.HELD)
         .order_by(Instance.id)
+        .limit(limit)
     )
     return [
         HeldInstance(
@@ -304,17 +294,6 @@ def list_held(session: Session) -> list[HeldInstance]:
         )
         for row in rows
     ]
-
-
-def list_quarantined(session: Session) -> list[QuarantineListing]:
-    """Return what is in quarantine and was not sent again in a usable form, the first first."""
-    rows = session.scalars(
-        select(QuarantinedInstance)
-        .where(QuarantinedInstance.resolved_at.is_(None))
-        .order_by(QuarantinedInstance.id)
-    )
-    names = [column.name for column in fields(QuarantineListing)]
-    return [QuarantineListing(**{name: getattr(row, name) for name in names}) for row in rows]
 
 
 def iterate_stored_names(session: Session) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.instances import list_held, list_quarantined
+from medr1_pacs.db.instances import list_held
+from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.set_aside import list_set_aside
 from medr1_pacs.db.tables import (
     Answer,
@@ -36,12 +39,12 @@ def count_prompts(session: Session) -> tuple[int, int]:
     return total, total - (waiting or 0)
 
 
-def list_open_matters(session: Session) -> OpenMatters:
-    """Return what waits for a person beside failed studies."""
+def list_open_matters(session: Session, *, first: int | None = None) -> OpenMatters:
+    """Return what waits for a person beside failed studies, of each kind so many."""
     return OpenMatters(
-        set_aside=tuple(list_set_aside(session)),
-        held=tuple(list_held(session)),
-        quarantined=tuple(list_quarantined(session)),
+        set_aside=tuple(list_set_aside(session, limit=first)),
+        held=tuple(list_held(session, limit=first)),
+        quarantined=tuple(list_quarantined(session, limit=first)),
     )
 
 
@@ -50,22 +53,6 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
 
     With `newest`, only so many of the latest, and the latest first.
     """
-    instances = (
-        select(func.count(Instance.id))
-        .join(Series, Instance.series_id == Series.id)
-        .where(Series.study_id == Study.id, Instance.superseded_at.is_(None))
-        .scalar_subquery()
-    )
-    answers = (
-        select(func.count(Answer.id))
-        .join(Generation, Answer.generation_id == Generation.id)
-        .join(Prompt, Generation.prompt_id == Prompt.id)
-        .join(Rendering, Prompt.rendering_id == Rendering.id)
-        .join(Instance, Rendering.instance_id == Instance.id)
-        .join(Series, Instance.series_id == Series.id)
-        .where(Series.study_id == Study.id)
-        .scalar_subquery()
-    )
     missing = (
         select(StudyVersion.missing)
         .where(StudyVersion.study_id == Study.id, StudyVersion.version == Study.version)
@@ -73,13 +60,14 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
     )
     wide = select(
         Study,
-        instances.label("instances"),
-        answers.label("answers"),
+        instances_of_study().label("instances"),
+        answers_of_study().label("answers"),
         missing.label("missing"),
     )
     wide = wide.order_by(Study.id) if newest is None else wide.order_by(Study.id.desc())
     studies = session.execute(wide.limit(newest)).all()
-    modalities = _modalities_since(session, min((row.Study.id for row in studies), default=0))
+    lowest = min((row.Study.id for row in studies), default=0)
+    modalities = _modalities(session, Series.study_id >= lowest)
     return [
         StudyListing(
             study_instance_uid=row.Study.study_instance_uid,
@@ -95,12 +83,40 @@ def list_studies(session: Session, *, newest: int | None = None) -> list[StudyLi
     ]
 
 
-def _modalities_since(session: Session, study_id: int) -> dict[int, list[str]]:
-    """Return study id -> the modalities of its series, each once, from a study on."""
+def instances_of_study() -> ScalarSelect[int]:
+    """Count the current instances of the study of the query around it."""
+    return (
+        select(func.count(Instance.id))
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id, Instance.superseded_at.is_(None))
+        .scalar_subquery()
+    )
+
+
+def answers_of_study() -> ScalarSelect[int]:
+    """Count the answers of the study of the query around it, current ones and others."""
+    return (
+        select(func.count(Answer.id))
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
+        .join(Series, Instance.series_id == Series.id)
+        .where(Series.study_id == Study.id)
+        .scalar_subquery()
+    )
+
+
+def find_modalities(session: Session, study_ids: Collection[int]) -> dict[int, list[str]]:
+    """Return study id -> the modalities of its series, each once."""
+    return _modalities(session, Series.study_id.in_(study_ids))
+
+
+def _modalities(session: Session, which: ColumnElement[bool]) -> dict[int, list[str]]:
     modalities: dict[int, list[str]] = {}
     rows = session.execute(
         select(Series.study_id, Series.route_modality, Series.modality)
-        .where(Series.study_id >= study_id)
+        .where(which)
         .order_by(Series.id)
     )
     for row in rows:

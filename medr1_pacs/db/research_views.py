@@ -159,7 +159,7 @@ def _check_role(connection: Connection, role: str) -> None:
 def _create_view(connection: Connection, project: str) -> None:
     schema = _quote(connection, schema_of(project))
     compiled = answers_as_shown(project).compile(
-        dialect=postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call]
+        dialect=postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call] # - untyped in SQLAlchemy
         compile_kwargs={"literal_binds": True},
     )
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.tables import Instance, Series, SetAside, Study
 from medr1_pacs.records.received import SetAsideFile
 
+_STORED_NAME_PARTS = 3
+
 
 def replace_set_aside(session: Session, files: Iterable[SetAsideFile]) -> None:
     """Let the table say which files are set aside now, and nothing else."""
@@ -26,13 +28,23 @@ def replace_set_aside(session: Session, files: Iterable[SetAsideFile]) -> None:
     )
 
 
-def list_set_aside(session: Session) -> list[SetAsideFile]:
+def list_set_aside(session: Session, *, limit: int | None = None) -> list[SetAsideFile]:
     """Return the files that are set aside, the first first."""
-    rows = session.scalars(select(SetAside).order_by(SetAside.set_aside_at, SetAside.name))
+    rows = session.scalars(
+        select(SetAside).order_by(SetAside.set_aside_at, SetAside.name).limit(limit)
+    )
     return [
-        SetAsideFile(row.name, row.reason, row.study_instance_uid, None, row.set_aside_at)
+        SetAsideFile(
+            row.name, row.reason, row.study_instance_uid, _token_in(row.name), row.set_aside_at
+        )
         for row in rows
     ]
+
+
+def _token_in(name: str) -> str | None:
+    """Return which association brought a file, as its stored name says; None for any other name."""
+    parts = name.split("-")
+    return parts[1] if len(parts) == _STORED_NAME_PARTS else None
 
 
 def find_studies_of(session: Session, files: Iterable[SetAsideFile]) -> dict[int, list[str]]:

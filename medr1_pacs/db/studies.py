@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.audit import SERVICE, add_event
 from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.tables import (
@@ -43,11 +43,16 @@ def get_locked(session: Session, study_id: int) -> Study:
     return session.get_one(Study, study_id, with_for_update=True, populate_existing=True)
 
 
-def mark_complete(session: Session, study_id: int, now: datetime, *, missing: str = "") -> None:
-    """Call a study complete and write its version; `missing` says what was set aside of it."""
+def mark_complete(
+    session: Session, study_id: int, now: datetime, *, missing: str = "", actor: str = SERVICE
+) -> StudyState:
+    """Call a study complete and write its version; `missing` says what was set aside of it.
+
+    Returns the state it was in: one that is not receiving is left alone.
+    """
     study = get_locked(session, study_id)
     if study.state is not StudyState.RECEIVING:
-        return
+        return study.state
     instances = session.scalar(
         select(func.count(Instance.id))
         .join(Series)
@@ -62,10 +67,18 @@ def mark_complete(session: Session, study_id: int, now: datetime, *, missing: st
             missing=missing,
         )
     )
-    set_state(session, study, StudyState.COMPLETE, "")
+    set_state(session, study, StudyState.COMPLETE, "", actor=actor)
+    return StudyState.RECEIVING
 
 
-def set_state(session: Session, study: Study, state: StudyState, reason: str) -> None:
+def find_study(session: Session, study_instance_uid: str) -> int | None:
+    """Return the id of a study."""
+    return session.scalar(select(Study.id).where(Study.study_instance_uid == study_instance_uid))
+
+
+def set_state(
+    session: Session, study: Study, state: StudyState, reason: str, *, actor: str = SERVICE
+) -> None:
     """Move a study to a state, with its audit event; the same state twice is one event."""
     if study.state is state and study.state_reason == reason:
         return
@@ -75,6 +88,7 @@ def set_state(session: Session, study: Study, state: StudyState, reason: str) ->
             "study.state_changed",
             "study",
             study.id,
+            actor=actor,
             old={"state": study.state},
             new={"state": state, "version": study.version},
             reason=reason or None,

@@ -9,6 +9,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 
 from medr1_pacs.listener.associations import AssociationLog
+from medr1_pacs.listener.refusals import find_refused_contexts
 from medr1_pacs.listener.store_request import (
     SUCCESS,
     StoreResponse,
@@ -44,6 +45,7 @@ class Handlers:
             association.requestor.ae_title,
             association.acceptor.primitive.called_ae_title.strip(),
             association.requestor.address,
+            find_refused_contexts(association),
         )
 
     def handle_echo(self, event: evt.Event) -> int:

@@ -10,6 +10,14 @@ from medr1_pacs.records.words import QuarantineReason
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedContext:
+    """A presentation context that was asked for and not accepted."""
+
+    sop_class_uid: str
+    transfer_syntax_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AssociationRecord:
     """An association as the listener sees it."""
 
@@ -22,6 +30,10 @@ class AssociationRecord:
     closed_at: datetime | None = None
     ending: str | None = None
     """`released`, `aborted` or `lost`."""
+    refused_contexts: tuple[RefusedContext, ...] = ()
+    times: int = 1
+    """How many associations it stands for: those of a day that brought nothing and were refused the
+    same are one, which opened as the first and closed as the latest of them."""
 
 
 @dataclass(frozen=True, slots=True)

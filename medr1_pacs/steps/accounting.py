@@ -23,6 +23,7 @@ class Whereabouts(StrEnum):
     REFUSED = "refused"  #: recorded, and a person decided against it
     WAITING = "waiting"  #: in the backlog, or set aside there
     QUARANTINED = "quarantined"  #: kept, and not usable
+    DROPPED = "dropped"  #: was not usable, and a person had it deleted
     UNKNOWN = "unknown"  #: nowhere
 
 
@@ -69,6 +70,8 @@ def _place(store: InstanceStore, standing: InstanceStanding) -> Whereabouts:
     if standing.hold is not None:
         is_held = standing.hold is InstanceHold.HELD
         return Whereabouts.HELD if is_held else Whereabouts.REFUSED
+    if standing.is_dropped and not standing.quarantined:
+        return Whereabouts.DROPPED
     return Whereabouts.QUARANTINED
 
 

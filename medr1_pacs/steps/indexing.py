@@ -18,13 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from medr1_pacs.db.instances import (
-    Outcome,
-    Recorded,
-    record_instance,
-    record_rejected,
-    record_repair,
-)
+from medr1_pacs.db.instances import Outcome, Recorded, record_instance, record_repair
+from medr1_pacs.db.quarantine import record_rejected, resolve_usable
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import retry_damaged
 from medr1_pacs.db.vault import record_identities
@@ -147,11 +142,14 @@ class Indexer:
             }
             for item in rejected.values():
                 record_rejected(session, item, now)
+            retried = resolve_usable(session, [stored.name for stored in recorded], now)
         for stored, outcome in recorded.items():
             if outcome.outcome is Outcome.DUPLICATE:
-                self._discard(stored, indexed[stored], outcome)
-            else:
-                self._forget(stored)
+                self._discard(stored, indexed[stored], outcome, leave_quarantine=retried)
+                continue
+            if stored.name in retried:  # before it leaves the backlog: a crash here is made up for
+                self.store.leave_quarantine(stored)
+            self._forget(stored)
         for stored in rejected:
             self._forget(stored)
         duplicates = [
@@ -230,7 +228,14 @@ class Indexer:
         if self._set_aside.pop(name, None):
             del self._retry_at[name]
 
-    def _discard(self, stored: StoredName, item: IndexedInstance, recorded: Recorded) -> None:
+    def _discard(
+        self,
+        stored: StoredName,
+        item: IndexedInstance,
+        recorded: Recorded,
+        *,
+        leave_quarantine: Collection[str],
+    ) -> None:
         """Remove what is kept under another name, unless that is damaged: then this is its repair.
 
         Nothing that was acknowledged is deleted before its twin was read and compared.
@@ -248,6 +253,8 @@ class Indexer:
             if was_repaired:
                 record_repair(session, twin.name)
             retry_damaged(session, twin.name)
+        if stored.name in leave_quarantine:
+            self.store.leave_quarantine(stored)
         self.store.discard(stored)
         self._take_back(stored.name)
 

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from medr1_pacs.db.instances import hashes_of_rows, iterate_stored_names
+from medr1_pacs.db.quarantine import list_dropped
 from medr1_pacs.db.renderings import draw_again, list_pictures, record_pixels
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
@@ -56,8 +57,8 @@ def reconcile(
     """Compare files and rows, both ways.
 
     Files without a row go back to the backlog; identities go to the vault, which leaves what it
-    knows alone; a picture that is lost is drawn again. A row whose file is missing or changed is
-    reported: only the sender can repair that.
+    knows alone; a picture that is lost is drawn again; what a person dropped is deleted. A row
+    whose file is missing or changed is reported: only the sender can repair that.
     """
     report = ReconcileReport()
     files = store.settled()
@@ -82,8 +83,12 @@ def _reconcile_files(
 ) -> None:
     with database.read() as session:
         known = hashes_of_rows(session, [stored.name for stored, _ in files])
+        dropped = list_dropped(session, [stored.name for stored, _ in files])
     identities: list[PatientIdentity] = []
     for stored, path in files:
+        if stored.name in dropped and path == store.quarantine_path(stored):
+            store.leave_quarantine(stored)  # a crash, or a restored folder, left it there
+            continue
         if stored.name not in known:
             store.return_to_incoming(stored, path)
             report.returned += 1

@@ -236,6 +236,17 @@ class InstanceStore:
         self.instance_path(stored).unlink(missing_ok=True)
         self.forget(stored)
 
+    def leave_quarantine(self, stored: StoredName) -> None:
+        """Remove the quarantine name of an instance: it is kept under another one, or dropped."""
+        with named_failures():
+            self.quarantine_path(stored).unlink(missing_ok=True)
+            sync_folder(self._root / "quarantine")
+
+    def is_incoming(self, stored: StoredName) -> bool:
+        """Whether an instance is in the backlog."""
+        with named_failures():
+            return os.path.lexists(self.incoming_path(stored))
+
     def replace(self, damaged: StoredName, stored: StoredName) -> None:
         """Let an instance with the same data set take the place of one that is damaged or gone.
 

@@ -12,13 +12,14 @@ from medr1_pacs.errors import TransientError
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web import health
-from medr1_pacs.web.pages import overview, pictures
+from medr1_pacs.web.dependencies import SiteRules
+from medr1_pacs.web.pages import operations, overview, pictures
 from medr1_pacs.web.pages.templating import STATIC_FOLDER, render_away
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -27,7 +28,11 @@ _HEADERS = {
 
 
 def make_app(
-    database: Database, instance_store: InstanceStore, picture_store: PictureStore
+    database: Database,
+    instance_store: InstanceStore,
+    picture_store: PictureStore,
+    *,
+    site_rules: SiteRules | None = None,
 ) -> FastAPI:
     """Build the application over one database and one storage folder."""
     # The interactive documentation would load its scripts from another host.
@@ -35,10 +40,12 @@ def make_app(
     app.state.database = database
     app.state.instance_store = instance_store
     app.state.picture_store = picture_store
+    app.state.site_rules = site_rules or SiteRules()
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
     app.include_router(health.router)
     app.include_router(overview.router)
     app.include_router(pictures.router)
+    app.include_router(operations.router)
     app.middleware("http")(_add_headers)
     app.exception_handler(TransientError)(render_away)
     return app

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.projects import ProjectRules
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRules:
+    """What of a site's settings decides where its studies go."""
+
+    study_quiet_s: float = 300.0
+    """How long nothing of a study comes before it is complete."""
+    project_rules: ProjectRules = field(default_factory=ProjectRules)
 
 
 def _database(request: Request) -> Database:
@@ -26,6 +37,12 @@ def _picture_store(request: Request) -> PictureStore:
     return store
 
 
+def _site_rules(request: Request) -> SiteRules:
+    rules: SiteRules = request.app.state.site_rules
+    return rules
+
+
 ResearchDatabase = Annotated[Database, Depends(_database)]
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
+Site = Annotated[SiteRules, Depends(_site_rules)]

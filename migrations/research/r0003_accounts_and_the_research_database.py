@@ -315,6 +315,16 @@ def _research() -> None:
 def _columns() -> None:
     op.add_column("association", sa.Column("refused_contexts", Json, nullable=True))
     op.add_column(
+        "association", sa.Column("times", sa.Integer(), nullable=False, server_default="1")
+    )
+    op.create_index(
+        op.f("ix_association_refused"),
+        "association",
+        ["closed_at"],
+        postgresql_where=sa.text("refused_contexts IS NOT NULL"),
+        sqlite_where=sa.text("refused_contexts IS NOT NULL"),
+    )
+    op.add_column(
         "project", sa.Column("dates", sa.String(length=32), nullable=False, server_default="year")
     )
     op.add_column(

@@ -388,5 +388,5 @@ def assert_everything_is_accounted_for(hour: WorstHour) -> None:
     assert by_place.pop("damaged", set()) == hour.never_again
     assert by_place.pop("quarantined", set()) == hour.never_usable
     assert by_place.keys() == {"current"}
-    listed = json.loads(hour.service.run("instances", "quarantined", "--json").stdout)
+    listed = json.loads(hour.service.run("quarantine", "list", "--json").stdout)
     assert len(listed) == len(hour.never_usable)

@@ -61,6 +61,8 @@ def command_names(command, prefix="") -> set[str]:
     for name, inner in getattr(command, "commands", {}).items():
         nested = command_names(inner, f"{prefix}{name} ")
         names |= nested or {f"{prefix}{name}"}
+        if getattr(inner, "invoke_without_command", False):
+            names.add(f"{prefix}{name}")
     return names
 
 
@@ -90,7 +92,7 @@ def test_every_command_that_a_page_shows_exists():
     groups = {name.split()[0] for name in known if " " in name}
     # In code only, on the host or in a container; prose may begin a sentence with our name.
     shown = [
-        (path.name, f"{name} {second}" if name in groups else name)
+        (path.name, f"{name} {second}".strip() if name in groups else name)
         for path in PAGES
         for name, second in re.findall(
             r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z]+))?", read(path.name), re.M

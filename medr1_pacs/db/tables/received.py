@@ -13,9 +13,20 @@ from medr1_pacs.records.words import InstanceHold, QuarantineReason, StudyState
 
 
 class Association(Base):
-    """One association with a sending AE, kept alive by the listener's heartbeat."""
+    """One association with a sending AE, kept alive by the listener's heartbeat.
+
+    Those of a day that brought nothing and were refused the same contexts are one row.
+    """
 
     __tablename__ = "association"
+    __table_args__ = (
+        Index(
+            "ix_association_refused",
+            "closed_at",
+            postgresql_where=text("refused_contexts IS NOT NULL"),
+            sqlite_where=text("refused_contexts IS NOT NULL"),
+        ),
+    )
 
     token: Mapped[str] = mapped_column(String(32), unique=True)
     calling_ae_title: Mapped[str] = mapped_column(String(16))
@@ -28,6 +39,8 @@ class Association(Base):
     instances: Mapped[int] = mapped_column(default=0)
     refused_contexts: Mapped[list[Any] | None]
     """`[SOP Class UID, [Transfer Syntax UID, ...]]` of the presentation contexts it was refused."""
+    times: Mapped[int] = mapped_column(default=1)
+    """How many associations the row stands for."""
 
 
 class Patient(Base):

@@ -101,7 +101,7 @@ class AnswerFacet(Base):
         ),
     )
 
-    id = None  # type: ignore[assignment]
+    id = None  # type: ignore[assignment] # - its key is made of two others
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
     answer_id: Mapped[int] = mapped_column(BigId, ForeignKey("answer.id"), primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
@@ -137,7 +137,7 @@ class SnapshotAnswer(Base):
 
     __tablename__ = "snapshot_answer"
 
-    id = None  # type: ignore[assignment]
+    id = None  # type: ignore[assignment] # - its key is made of two others
     snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshot.id"), primary_key=True)
     answer_id: Mapped[int] = mapped_column(
         BigId, ForeignKey("answer.id"), primary_key=True, index=True
