@@ -289,7 +289,7 @@ def answers_as_shown(project: str) -> Select[Any]:
     """Build what PostgreSQL itself can show of a project: the same fields in the same order."""
     columns = answer_columns()
     truth = columns["truth"]
-    shown_on = Answer.answered_at.op("AT TIME ZONE")("UTC")
+    shown_on = func.timezone("UTC", Answer.answered_at)
     shifted = shown_on - func.make_interval(0, 0, 0, ProjectStudy.date_shift_days)
     derived = {
         "age_years": case((Study.age_years <= AGE_MAX, Study.age_years)),

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.research import read_answers
+from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Project, SnapshotAnswer
 from medr1_pacs.db.tables import Snapshot as SnapshotRow
