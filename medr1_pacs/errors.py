@@ -103,3 +103,23 @@ class SchemaMismatch(PermanentError):
 
 class AnswerNotFound(PermanentError):
     """No stored answer has this id."""
+
+
+class AccountNotFound(PermanentError):
+    """No account has this name."""
+
+
+class AccountRefused(PermanentError):
+    """An account cannot be made or changed so; the message says why."""
+
+
+class PasswordRefused(PermanentError):
+    """A password is too easy to guess, or too long."""
+
+
+class SignInRefused(PermanentError):
+    """What somebody signs in with is wrong, spent, or of an account that is closed."""
+
+
+class ProviderUnavailable(TransientError):
+    """The OpenID provider does not answer, or not as one."""
