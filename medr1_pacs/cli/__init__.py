@@ -2,6 +2,7 @@
 
 processes       up, listen, sweep, worker, web
 data            ingest, studies, answers, retry, replay
+accounts        accounts: who may sign in, and what each may do
 instances       instances: held ones, quarantine, where each one is
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -14,7 +15,7 @@ import sys
 
 import typer
 
-from medr1_pacs.cli import administration, data, instances, processes
+from medr1_pacs.cli import accounts, administration, data, instances, processes
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
 from medr1_pacs.installation import check_workers
@@ -42,6 +43,7 @@ for command in (
     administration.demo,
 ):
     app.command()(command)
+app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")
 app.add_typer(administration.db_app, name="db")
 app.add_typer(administration.checkpoints_app, name="checkpoints")

@@ -240,21 +240,30 @@ def end_sessions(
 
 
 def find_or_add_provided(
-    session: Session, issuer: str, subject: str, *, wanted_name: str, now: datetime
-) -> tuple[int, str]:
-    """Return id and name of the account of somebody whom the provider vouches for.
+    session: Session,
+    issuer: str,
+    subject: str,
+    *,
+    wanted_name: str,
+    is_wanted: bool,
+    now: datetime,
+) -> int | None:
+    """Return the id of the account of somebody whom the provider vouches for.
 
-    A new one never takes the name of another account: it gets a number behind its own.
+    A new one, added only when wanted, never takes the name of another account: it gets a number
+    behind its own.
     """
     account = session.scalar(
         select(Account).where(Account.issuer == issuer, Account.subject == subject)
     )
     if account is None:
+        if not is_wanted:
+            return None
         name = _free_name(session, wanted_name, subject)
         account_id = add_account(session, name, actor=SERVICE, now=now)
         account = session.get_one(Account, account_id)
         account.issuer, account.subject = issuer, subject
-    return account.id, account.name
+    return account.id
 
 
 def set_provided_roles(

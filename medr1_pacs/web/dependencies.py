@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.web.security.door import Door, Transport
 
 
 def _database(request: Request) -> Database:
@@ -26,6 +27,19 @@ def _picture_store(request: Request) -> PictureStore:
     return store
 
 
+def _door(request: Request) -> Door:
+    door: Door = request.app.state.door
+    return door
+
+
+def _transport(request: Request) -> Transport:
+    transport: Transport = request.state.transport
+    return transport
+
+
 ResearchDatabase = Annotated[Database, Depends(_database)]
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
+FrontDoor = Annotated[Door, Depends(_door)]
+CameBy = Annotated[Transport, Depends(_transport)]
+"""How the request came in."""

@@ -10,6 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from browsers import (
+    app,
+    browse,
+    give_token,
+    have_account,
+    make_pages,
+    sign_in,
+    signed_in_client,
+)
 from factories import NOON, SITE_KEY, association_request, make_indexed_instance
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
@@ -34,6 +43,17 @@ from medr1_pacs.steps.indexing import Indexer, IndexReport
 from medr1_pacs.steps.reconciling import ReconcileReport
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+
+# pytest finds a fixture by its name in here.
+__all__ = [
+    "app",
+    "browse",
+    "give_token",
+    "have_account",
+    "make_pages",
+    "sign_in",
+    "signed_in_client",
+]
 
 
 @pytest.fixture(scope="session")

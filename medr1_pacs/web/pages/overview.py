@@ -12,6 +12,7 @@ from medr1_pacs.db.overview import list_open_matters, list_studies
 from medr1_pacs.part10 import is_uid
 from medr1_pacs.web.dependencies import ResearchDatabase
 from medr1_pacs.web.pages.templating import templates
+from medr1_pacs.web.security.access import OperationsReader
 
 router = APIRouter()
 
@@ -19,7 +20,9 @@ _ROWS_A_PAGE = 200
 
 
 @router.get("/", response_class=HTMLResponse)
-def overview(request: Request, database: ResearchDatabase, study: str | None = None) -> Response:
+def overview(
+    request: Request, caller: OperationsReader, database: ResearchDatabase, study: str | None = None
+) -> Response:
     """Show the latest studies, and the latest answers of all or of one."""
     if study is not None and not is_uid(study):
         study = None

@@ -8,12 +8,15 @@ from medr1_pacs.db.renderings import find_equal_picture
 from medr1_pacs.errors import PictureLost, StorageUnavailable
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web.dependencies import Pictures, ResearchDatabase
+from medr1_pacs.web.security.access import OperationsReader
 
 router = APIRouter()
 
 
 @router.get("/pictures/{png_sha256}.png")
-def picture(png_sha256: str, pictures: Pictures, database: ResearchDatabase) -> Response:
+def picture(
+    png_sha256: str, caller: OperationsReader, pictures: Pictures, database: ResearchDatabase
+) -> Response:
     """Return a stored picture; its name is the hash of its bytes.
 
     A file that was lost may have been drawn again with equal pixels, under another name.

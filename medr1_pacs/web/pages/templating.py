@@ -1,11 +1,12 @@
-"""Templates, and the page that stands in while the database is away."""
+"""Templates and static files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup
 
 _WEB = Path(__file__).parents[1]
 STATIC_FOLDER = _WEB / "static"
@@ -13,7 +14,10 @@ STATIC_FOLDER = _WEB / "static"
 templates = Jinja2Templates(_WEB / "templates")
 
 
-def render_away(request: Request, error: Exception) -> Response:
-    """Say what is away, and that nothing has to be done here."""
-    message = f"{error}. The page is back as soon as the database is."
-    return templates.TemplateResponse(request, "away.html", {"message": message}, status_code=503)
+def _csrf_field(request: Request) -> Markup:
+    """Return the hidden field that every form with method="post" must hold."""
+    token = getattr(request.state, "csrf_token", None) or ""
+    return Markup('<input type="hidden" name="csrf_token" value="{}">').format(token)
+
+
+templates.env.globals["csrf_field"] = _csrf_field
