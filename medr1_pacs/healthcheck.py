@@ -59,7 +59,9 @@ def check_web(settings: Settings) -> None:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise TransientError(f"{scheme}://{host}:{port}/healthz does not answer: {error}") from error
+        raise TransientError(
+            f"{scheme}://{host}:{port}/healthz does not answer: {error}"
+        ) from error
     finally:
         connection.close()
     if status != http.client.OK:

@@ -88,8 +88,8 @@ def up() -> None:
     with research.read() as session:
         if not has_administrator(session):
             print_error(
-                "Nobody can sign in yet: `medr1-pacs accounts add NAME --role administrator` prints "
-                "a link that lets the first administrator in."
+                "Nobody can sign in yet: `medr1-pacs accounts add NAME --role administrator` "
+                "prints a link that lets the first administrator in."
             )
     if is_loopback(settings.dicom_host):
         print_error(

@@ -76,8 +76,9 @@ def add_account(
 
 def close_account(session: Session, name: str, *, actor: str, now: datetime) -> None:
     """Let nobody in by an account any more; raises `AccountRefused` for the last administrator."""
+    administrators = _lock_administrators(session)
     account = _get_open(session, name)
-    _keep_an_administrator(session, account)
+    _keep_one(administrators, account)
     account.closed_at = now
     _end(session, account.id, now)
     add_event(session, "account.closed", "account", account.id, actor=actor)
@@ -127,10 +128,11 @@ def remove_role(
     session: Session, name: str, role: Role, project: str | None, *, actor: str
 ) -> None:
     """Take a role from an account; raises `AccountRefused` for the last administrator's."""
+    administrators = _lock_administrators(session)
     account = _get(session, name)
     if _is_of_site(role, project):
         if account.is_administrator:
-            _keep_an_administrator(session, account)
+            _keep_one(administrators, account)
             account.is_administrator = False
             _tell_role(session, "account.role_removed", account, role, None, actor)
         return
@@ -360,10 +362,14 @@ def _open_administrators() -> Any:
     return select(Account.id).where(Account.is_administrator, Account.closed_at.is_(None))
 
 
-def _keep_an_administrator(session: Session, leaving: Account) -> None:
-    # All of them, locked in one order: two who close each other at once wait for one another.
-    found = session.scalars(_open_administrators().order_by(Account.id).with_for_update()).all()
-    if leaving.is_administrator and set(found) <= {leaving.id}:
+def _lock_administrators(session: Session) -> set[int]:
+    """Lock them before any other account, in one order: those who close each other take turns."""
+    found = _open_administrators().order_by(Account.id).with_for_update()
+    return set(session.scalars(found))
+
+
+def _keep_one(administrators: set[int], leaving: Account) -> None:
+    if leaving.is_administrator and administrators <= {leaving.id}:
         raise AccountRefused(
             f"{leaving.name} is the last administrator: make somebody else one first"
         )
