@@ -187,9 +187,9 @@ def load_questionnaire(settings: Settings, registry: CheckpointRegistry) -> Ques
 
 def load_door(settings: Settings) -> Door:
     """Say how people come in."""
-    from medr1_pacs.web.security.door import Door  # the web's packages take a while
+    from medr1_pacs.web.security.door import Door, host_name  # the web's packages take a while
 
-    hosts = {host.lower() for host in settings.web_hosts}
+    hosts = {host_name(host) or host for host in settings.web_hosts}
     if settings.web_host not in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
         hosts.add(settings.web_host.lower())
     return Door(

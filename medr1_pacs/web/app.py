@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -22,7 +23,7 @@ from medr1_pacs.web.security.door import Door
 from medr1_pacs.web.security.forwarding import Forwarding
 from medr1_pacs.web.security.headers import SecurityHeaders
 from medr1_pacs.web.security.hosts import Hosts
-from medr1_pacs.web.security.limits import SignInLimits
+from medr1_pacs.web.security.limits import VERIFICATIONS_AT_ONCE, SignInLimits
 
 
 def make_app(
@@ -50,6 +51,7 @@ def make_app(
     app.state.picture_store = picture_store
     app.state.door = door
     app.state.limits = SignInLimits(door.monotonic)
+    app.state.verifications = anyio.CapacityLimiter(VERIFICATIONS_AT_ONCE)
     app.state.provider_client = ProviderClient(door.provider) if door.provider else None
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
     for router in (

@@ -135,7 +135,7 @@ def test_the_door_is_what_the_settings_say(site, tmp_path):
     door = load_door(
         Settings(
             web_url="https://medr1.example.org/",
-            web_hosts=("PACS",),
+            web_hosts=("PACS:8080",),
             web_host="10.0.0.5",
             trusted_proxies=("10.0.0.0/24",),
             session_idle_s=60,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
+import time
 from html import unescape
 
+import httpx
 import pytest
 from fakes import FakeClock, make_passwords
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -263,6 +267,37 @@ def test_no_stranger_sends_more_than_a_form(app, browse):
     assert client.post("/sign-in", content=b"x" * (STRANGERS_BODY_MAX + 1)).status_code == 413
 
 
+def test_two_passwords_are_looked_at_at_once_whoever_waits(make_pages, have_password):
+    class SlowHasher(Argon2Hasher):
+        running, most = 0, 0
+        lock = threading.Lock()
+
+        def verify(self, password, hash):
+            with self.lock:
+                SlowHasher.running += 1
+                SlowHasher.most = max(SlowHasher.most, SlowHasher.running)
+            time.sleep(0.02)
+            with self.lock:
+                SlowHasher.running -= 1
+            return super().verify(password, hash)
+
+    have_password()
+    app = make_pages()
+    object.__setattr__(app.state.door, "passwords", Passwords(SlowHasher(1, 8, 1)))
+
+    async def guess_at_once():
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            page = (await client.get("/sign-in")).text
+            token = re.search(r'csrf_token" value="(\w+)"', page)[1]
+            form = {"name": "anna", "password": "wrong", "csrf_token": token}
+            sent = (client.post("/sign-in", data=form) for _ in range(8))
+            return [answer.status_code for answer in await asyncio.gather(*sent)]
+
+    assert asyncio.run(guess_at_once()) == [403] * 8
+    assert SlowHasher.most == 2
+
+
 # -- by a link ---------------------------------------------------------------------------------
 
 
@@ -488,6 +523,16 @@ def test_without_a_valid_token_the_api_asks_for_one(api, browse, token):
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert "detail" in answer.json()
+
+
+def test_a_token_that_others_could_read_is_not_believed_and_the_program_is_told(api, give_token):
+    program = give_token(api)
+    program.headers["X-Forwarded-For"] = "192.0.2.9"  # of a proxy that nobody named
+
+    answer = program.get("/api/v1/me")
+
+    assert answer.status_code == 401
+    assert "MEDR1_TRUSTED_PROXIES" in answer.json()["detail"]
 
 
 def test_a_request_with_a_wrong_token_is_not_the_one_of_the_cookie(api, sign_in):

@@ -80,17 +80,11 @@ def test_what_an_unknown_proxy_on_this_machine_forwards_is_not_from_this_machine
     assert answer.status_code == 403
 
 
-def test_a_session_and_a_token_are_not_believed_where_others_can_read_them(
-    make_pages, sign_in, give_token
-):
+def test_a_session_is_not_believed_where_others_can_read_it(make_pages, sign_in):
     app = make_pages(hosts=frozenset({"pacs"}))
     browser = sign_in(app, base_url="http://pacs", client=("192.0.2.9", 1))
-    program = give_token(app)
-    program.headers["X-Forwarded-For"] = "192.0.2.9"
 
     assert browser.get("/account").status_code == 303
-    answer = program.get("/api/v1/any")
-    assert answer.status_code == 404  # nobody: no route, and no caller either
 
 
 def test_over_https_from_anywhere_one_can_sign_in(make_pages, browse):

@@ -114,7 +114,7 @@ async def change_password(
         return refuse(request, "Too many attempts. Try again in some seconds.", 429)
     try:
         check_password(new_password, caller.account)
-        await run_verification(partial(_change, request, caller, password, new_password))
+        await run_verification(request, partial(_change, request, caller, password, new_password))
     except PasswordRefused as error:
         return _show(request, caller, message=f"{error}.", status=400)
     return _show(request, caller, message="The password is changed; other browsers are signed out.")

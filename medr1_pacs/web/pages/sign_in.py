@@ -37,14 +37,11 @@ Result = TypeVar("Result")
 
 router = APIRouter()
 
-VERIFICATIONS_AT_ONCE = 2
-"""Each takes 64 MiB and a processor: guessers wait for each other, pages for nobody."""
-_verifications = anyio.CapacityLimiter(VERIFICATIONS_AT_ONCE)
 
-
-async def run_verification(function: partial[Result]) -> Result:
+async def run_verification(request: Request, function: partial[Result]) -> Result:
     """Run what hashes a password in a thread, when its turn comes."""
-    return await anyio.to_thread.run_sync(function, limiter=_verifications)
+    limiter: anyio.CapacityLimiter = request.app.state.verifications
+    return await anyio.to_thread.run_sync(function, limiter=limiter)
 
 
 @router.get("/sign-in")
@@ -76,7 +73,7 @@ async def sign_in(
     wait_s = limits.admit(transport.address, attempt.account, attempt.known_device)
     if wait_s > 0:
         return _show_wait(request, wait_s)
-    is_right = await run_verification(partial(_verify, request, attempt, password))
+    is_right = await run_verification(request, partial(_verify, request, attempt, password))
     if not is_right or attempt.credentials is None:
         return _show(request, next, message="The name or the password is wrong.", status=403)
     account_id = attempt.credentials.account_id

@@ -17,6 +17,8 @@ from ipaddress import IPv6Address, ip_address
 IPV6_PREFIX = 64
 """Bits that one customer has; the rest is theirs to change at will."""
 BUCKETS_MAX = 10_000
+VERIFICATIONS_AT_ONCE = 2
+"""Each takes 64 MiB and a processor: guessers wait for each other, pages for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
