@@ -152,8 +152,16 @@ def set_password(
     now: datetime,
     keep_session_id: int | None = None,
 ) -> None:
-    """Store the hash of a new password; every other browser has to sign in again."""
+    """Store the hash of a new password; every other browser has to sign in again.
+
+    Raises
+    ------
+    AccountRefused
+        The account is the provider's: whom that lets in no more would come in by a password.
+    """
     account = session.get_one(Account, account_id, with_for_update=True)
+    if account.subject is not None:
+        raise AccountRefused(f"{account.name} signs in by the provider, never by a password")
     account.password_hash = password_hash
     end_sessions(session, account_id, now, keep_session_id=keep_session_id)
     session.execute(delete(KnownDevice).where(KnownDevice.account_id == account_id))
@@ -187,6 +195,7 @@ def _credentials(account: Account) -> Credentials:
         account=account.name,
         password_hash=account.password_hash,
         is_administrator=account.is_administrator,
+        is_from_provider=account.subject is not None,
     )
 
 

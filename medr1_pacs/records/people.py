@@ -100,6 +100,8 @@ class Credentials:
     account: str
     password_hash: str | None
     is_administrator: bool
+    is_from_provider: bool
+    """Never has a password: whom the provider lets in no more would come in by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,14 @@ from medr1_pacs.db.sign_ins import (
     stamp_session,
     use_link,
 )
-from medr1_pacs.db.tables import AccountSession, ApiToken, AuditEvent, KnownDevice, SignInLink
+from medr1_pacs.db.tables import (
+    Account,
+    AccountSession,
+    ApiToken,
+    AuditEvent,
+    KnownDevice,
+    SignInLink,
+)
 from medr1_pacs.errors import AccountNotFound, AccountRefused, SignInRefused
 from medr1_pacs.projects import Project, ProjectRules
 from medr1_pacs.records.people import Scope
@@ -366,6 +373,18 @@ def test_closing_an_account_ends_all_that_lets_it_in(
         write(use_link, link, only_administrators=False, now=clock.now())
     with pytest.raises(SignInRefused, match="closed"):
         enter(account_id)
+
+
+def test_a_closed_account_is_nobody_whatever_its_sessions_and_tokens_say(
+    add, enter, make_token, find, find_program, database, clock
+):
+    account_id = add()
+    opened, token = enter(account_id), make_token(account_id)
+    with database.write() as session:
+        session.get_one(Account, account_id).closed_at = clock.now()
+
+    assert find(opened.token) is None
+    assert find_program(token) is None
 
 
 def test_a_new_password_ends_every_other_session_and_known_device(

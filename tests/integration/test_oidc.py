@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fakes import FakeClock
 from joserfc.jwk import RSAKey
@@ -267,6 +269,20 @@ def test_a_local_account_of_the_same_name_is_not_taken_over(client, idp, account
     assert set(found) == {"clara", "clara-2"}
     assert not found["clara"].is_from_provider
     assert not found["clara-2"].is_administrator
+
+
+def test_whoever_comes_from_the_provider_cannot_set_a_password_to_come_in_without_it(
+    client, idp, accounts
+):
+    sign_in(client, idp)
+    page = client.get("/account").text
+    token = re.search(r'csrf_token" value="(\w+)"', page)[1]
+    new = "seven green bicycles"
+    form = {"new_password": new, "repeated": new, "csrf_token": token}
+
+    assert "new_password" not in page
+    assert client.post("/account/password", data=form).status_code == 400
+    assert not accounts()["clara"].has_password
 
 
 def test_a_failed_sign_in_is_an_event(client, idp, rows):

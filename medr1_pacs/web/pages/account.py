@@ -13,7 +13,7 @@ from medr1_pacs.db.api_tokens import DAYS_MAX, add_token, list_tokens, revoke_to
 from medr1_pacs.db.sign_ins import end_session, list_sessions
 from medr1_pacs.errors import AccountRefused, PasswordRefused
 from medr1_pacs.passwords import LENGTH_MIN, check_password
-from medr1_pacs.records.people import Caller, Scope
+from medr1_pacs.records.people import Caller, Credentials, Scope
 from medr1_pacs.records.words import SignInMethod
 from medr1_pacs.web.dependencies import CameBy, FrontDoor, ResearchDatabase
 from medr1_pacs.web.pages.sign_in import run_verification
@@ -115,7 +115,7 @@ async def change_password(
     try:
         check_password(new_password, caller.account)
         await run_verification(request, partial(_change, request, caller, password, new_password))
-    except PasswordRefused as error:
+    except (PasswordRefused, AccountRefused) as error:
         return _show(request, caller, message=f"{error}.", status=400)
     return _show(request, caller, message="The password is changed; other browsers are signed out.")
 
@@ -139,7 +139,7 @@ def _change(request: Request, caller: Caller, password: str, new_password: str) 
         )
 
 
-def _is_password_needed(method: SignInMethod | None, credentials: Any) -> bool:
+def _is_password_needed(method: SignInMethod | None, credentials: Credentials) -> bool:
     """A one-time link is for those who forgot theirs."""
     return method is not SignInMethod.LINK and credentials.password_hash is not None
 
@@ -165,7 +165,7 @@ def _show(
         "scopes": [s for s in Scope if caller.is_administrator or s not in _OPERATIONS],
         "days_max": DAYS_MAX,
         "password_min": LENGTH_MIN,
-        "has_local_accounts": door.has_local_accounts,
+        "may_have_password": door.has_local_accounts and not credentials.is_from_provider,
         "needs_password": _is_password_needed(method, credentials),
         "message": message,
         "secret": secret,

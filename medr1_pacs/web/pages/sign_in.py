@@ -110,7 +110,11 @@ def use_sign_in_link(
                 session, token, only_administrators=not door.has_local_accounts, now=door.now()
             )
             credentials = get_credentials(session, account_id)
-        wants_password = door.has_local_accounts and credentials.password_hash is None
+        wants_password = (
+            door.has_local_accounts
+            and not credentials.is_from_provider
+            and credentials.password_hash is None
+        )
         following = "/account" if wants_password else "/"
         return enter(request, account_id, SignInMethod.LINK, following)
     except SignInRefused as error:
