@@ -6,7 +6,7 @@ Each change is an event, written with it. Whoever calls has asked whether the ac
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ from medr1_pacs.records.words import Role
 
 NAME_MAX = 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
-_RESERVED = {"operator", SERVICE}
+RESERVED_NAMES = {"operator", SERVICE}
 """Actors of events that are no account's."""
 
 
@@ -57,10 +57,10 @@ def add_account(
         The name is no name, or another account's, be it closed.
     """
     name = clean_name(name)
-    if not _NAME.fullmatch(name) or len(name) > NAME_MAX or name in _RESERVED:
+    if not _NAME.fullmatch(name) or len(name) > NAME_MAX or name in RESERVED_NAMES:
         raise AccountRefused(
             f"{name!r} is no name for an account: 1 to {NAME_MAX} letters a to z, digits and "
-            f"any of . _ @ + - behind the first, and none of {', '.join(sorted(_RESERVED))}"
+            f"any of . _ @ + - behind the first, and none of {', '.join(sorted(RESERVED_NAMES))}"
         )
     if _find(session, name) is not None:
         raise AccountRefused(f"there is an account {name} already, open or closed")
@@ -108,10 +108,10 @@ def give_role(
     if _is_of_site(role, project):
         if not account.is_administrator:
             account.is_administrator = True
-            _tell_role(session, "account.role_given", account, role, None, actor)
+            tell_role(session, "account.role_given", account, role, None, actor)
         return
     assert project is not None, "a role that is not the site's has a project"
-    row = _get_project(session, project, rules, now)
+    row = get_project(session, project, rules, now)
     member = _find_member(session, account, row, role)
     if member is None:
         session.add(
@@ -121,7 +121,7 @@ def give_role(
         member.is_from_provider = False  # from now on it stays without the group
     else:
         return
-    _tell_role(session, "account.role_given", account, role, project, actor)
+    tell_role(session, "account.role_given", account, role, project, actor)
 
 
 def remove_role(
@@ -134,13 +134,13 @@ def remove_role(
         if account.is_administrator:
             _keep_one(administrators, account)
             account.is_administrator = False
-            _tell_role(session, "account.role_removed", account, role, None, actor)
+            tell_role(session, "account.role_removed", account, role, None, actor)
         return
     row = session.scalar(select(Project).where(Project.name == project))
     member = _find_member(session, account, row, role) if row else None
     if member is not None:
         session.delete(member)
-        _tell_role(session, "account.role_removed", account, role, project, actor)
+        tell_role(session, "account.role_removed", account, role, project, actor)
 
 
 def set_password(
@@ -247,93 +247,6 @@ def end_sessions(
     )
 
 
-# -- of the OpenID provider --------------------------------------------------------------------
-
-
-def find_or_add_provided(
-    session: Session,
-    issuer: str,
-    subject: str,
-    *,
-    wanted_name: str,
-    is_wanted: bool,
-    now: datetime,
-) -> int | None:
-    """Return the id of the account of somebody whom the provider vouches for.
-
-    A new one, added only when wanted, never takes the name of another account: it gets a number
-    behind its own.
-    """
-    account = session.scalar(
-        select(Account).where(Account.issuer == issuer, Account.subject == subject)
-    )
-    if account is None:
-        if not is_wanted:
-            return None
-        name = _free_name(session, wanted_name, subject)
-        account_id = add_account(session, name, actor=SERVICE, now=now)
-        account = session.get_one(Account, account_id)
-        account.issuer, account.subject = issuer, subject
-    return account.id
-
-
-def set_provided_roles(
-    session: Session,
-    account_id: int,
-    given: Collection[tuple[str, Role]],
-    *,
-    is_administrator: bool | None,
-    rules: ProjectRules,
-    now: datetime,
-) -> None:
-    """Make the roles by groups those that the groups give now; roles given here stay.
-
-    Parameters
-    ----------
-    given
-        Project and role of each.
-    is_administrator
-        None: no group gives it, so it is given and taken here.
-    """
-    account = session.get_one(Account, account_id, with_for_update=True)
-    has = session.execute(
-        select(ProjectMember, Project.name)
-        .join(Project, Project.id == ProjectMember.project_id)
-        .where(ProjectMember.account_id == account_id)
-    )
-    had = {(name, member.role): member for member, name in has}
-    for (project, role), member in had.items():
-        if member.is_from_provider and (project, role) not in given:
-            session.delete(member)
-            _tell_role(session, "account.role_removed", account, role, project, SERVICE)
-    for project, role in sorted(set(given) - set(had)):
-        row = _get_project(session, project, rules, now)
-        session.add(
-            ProjectMember(
-                account_id=account_id,
-                project_id=row.id,
-                role=role,
-                is_from_provider=True,
-                added_at=now,
-            )
-        )
-        _tell_role(session, "account.role_given", account, role, project, SERVICE)
-    if is_administrator is not None and is_administrator != account.is_administrator:
-        account.is_administrator = is_administrator
-        action = "account.role_given" if is_administrator else "account.role_removed"
-        _tell_role(session, action, account, Role.ADMINISTRATOR, None, SERVICE)
-
-
-def _free_name(session: Session, wanted: str, subject: str) -> str:
-    base = re.sub(r"[^a-z0-9._@+-]", "-", clean_name(wanted or subject)).lstrip("._@+-")
-    base = base[: NAME_MAX - 4] or "account"
-    taken = {
-        *session.scalars(select(Account.name).where(Account.name.startswith(base)))
-    } | _RESERVED
-    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
-    return next(name for name in (base, *numbered) if name not in taken)
-
-
 # -- within ------------------------------------------------------------------------------------
 
 
@@ -384,7 +297,7 @@ def _keep_one(administrators: set[int], leaving: Account) -> None:
         )
 
 
-def _get_project(session: Session, name: str, rules: ProjectRules, now: datetime) -> Project:
+def get_project(session: Session, name: str, rules: ProjectRules, now: datetime) -> Project:
     project = find_or_add_project(session, name, rules, now)
     if project is None:
         raise AccountRefused(f"there is no project {name!r}: MEDR1_PROJECTS declares them")
@@ -403,7 +316,7 @@ def _find_member(
     )
 
 
-def _tell_role(
+def tell_role(
     session: Session, action: str, account: Account, role: Role, project: str | None, actor: str
 ) -> None:
     value = {"role": role.value, "project": project}

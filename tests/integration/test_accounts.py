@@ -13,14 +13,12 @@ from medr1_pacs.db.accounts import (
     add_account,
     close_account,
     find_credentials,
-    find_or_add_provided,
     give_role,
     has_administrator,
     list_accounts,
     remove_role,
     reopen_account,
     set_password,
-    set_provided_roles,
 )
 from medr1_pacs.db.api_tokens import (
     add_token,
@@ -29,6 +27,7 @@ from medr1_pacs.db.api_tokens import (
     revoke_token,
     stamp_token,
 )
+from medr1_pacs.db.provided_accounts import find_or_add_provided, set_provided_roles
 from medr1_pacs.db.sign_ins import (
     end_session,
     find_caller_by_session,

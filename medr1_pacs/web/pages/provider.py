@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from medr1_pacs.db.accounts import find_or_add_provided, set_provided_roles
+from medr1_pacs.db.provided_accounts import find_or_add_provided, set_provided_roles
 from medr1_pacs.db.sign_ins import tell_failed_sign_in
 from medr1_pacs.errors import AccountRefused, ProviderUnavailable, SignInRefused
 from medr1_pacs.openid.claims import groups_of
