@@ -11,12 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from medr1_pacs.checkpoints import load_registry, verify_files
+from medr1_pacs.db.accounts import has_administrator
 from medr1_pacs.db.overview import list_open_matters
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
+from medr1_pacs.provider_roles import load_group_roles
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings, reachable_host
 from medr1_pacs.storage.permissions import open_to_others
@@ -86,6 +88,8 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
         "identity vault": _vault,
         "broker": check_broker,
         "DICOM port": _dicom,
+        "administrator": _administrator,
+        "sign-in": _sign_in,
         "web port": lambda s: _port(s.web_host, s.web_port),
         "for a person": _open_matters,
         "questions": _questions,
@@ -158,6 +162,46 @@ def _open_matters(settings: Settings) -> str:
     if found or troubles:
         raise Warned("; ".join((*troubles, *found)))
     return "nothing is set aside, held or in quarantine"
+
+
+def _administrator(settings: Settings) -> str:
+    """Warn when nobody could let anybody in."""
+    remedy = "`medr1-pacs accounts add NAME --role administrator` makes one"
+    research = Database(settings.database_url)
+    try:
+        if not research.is_made:
+            return f"no account yet; once `medr1-pacs up` has run, {remedy}"
+        with research.read() as session:
+            if not has_administrator(session):
+                raise Warned(f"there is none, so nobody can sign in to the pages: {remedy}")
+    finally:
+        research.dispose()
+    return "there is one"
+
+
+def _sign_in(settings: Settings) -> str:
+    """Warn when the pages can be reached from where nobody can sign in."""
+    for path in (settings.web_certificate, settings.web_key, settings.oidc_client_secret_file):
+        if path is not None:
+            path.read_bytes()
+    if not settings.local_accounts and not settings.oidc_issuer:
+        raise Warned(
+            "MEDR1_LOCAL_ACCOUNTS is false and MEDR1_OIDC_ISSUER is not set: administrators alone "
+            "come in, by `medr1-pacs accounts link NAME`"
+        )
+    if settings.oidc_issuer:
+        load_group_roles(settings.oidc_roles)
+    if settings.web_certificate is not None:
+        return "from anywhere that reaches the pages, by HTTPS"
+    if settings.trusted_proxies:
+        return "from this machine, and by HTTPS through the trusted proxies"
+    if not is_loopback(settings.web_host) or settings.web_url.startswith("https://"):
+        raise Warned(
+            "from this machine alone, over http://127.0.0.1, since others could read a password on "
+            "its way: set MEDR1_WEB_CERTIFICATE and MEDR1_WEB_KEY, or run a proxy with HTTPS and "
+            "name it in MEDR1_TRUSTED_PROXIES"
+        )
+    return "from this machine alone"
 
 
 def _permissions(settings: Settings) -> str:

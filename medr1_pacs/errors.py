@@ -127,3 +127,23 @@ class GrantRefused(PermanentError):
 
 class SnapshotRefused(PermanentError):
     """No snapshot can be made so; the message says why."""
+
+
+class AccountNotFound(PermanentError):
+    """No account has this name."""
+
+
+class AccountRefused(PermanentError):
+    """An account cannot be made or changed so; the message says why."""
+
+
+class PasswordRefused(PermanentError):
+    """A password is too easy to guess, or too long."""
+
+
+class SignInRefused(PermanentError):
+    """What somebody signs in with is wrong, spent, or of an account that is closed."""
+
+
+class ProviderUnavailable(TransientError):
+    """The OpenID provider does not answer, or not as one."""

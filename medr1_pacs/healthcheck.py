@@ -10,6 +10,7 @@ import argparse
 import http.client
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -48,15 +49,23 @@ def check_web(settings: Settings) -> None:
     """GET `/healthz`. Raises `TransientError`."""
     host, port = reachable_host(settings.web_host), settings.web_port
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    scheme = "http"
+    if settings.web_certificate is not None:
+        # The certificate is of the public name; asked is a process of this machine.
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+        scheme = "https"
     try:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        raise TransientError(f"http://{host}:{port}/healthz does not answer: {error}") from error
+        raise TransientError(
+            f"{scheme}://{host}:{port}/healthz does not answer: {error}"
+        ) from error
     finally:
         connection.close()
     if status != http.client.OK:
-        raise TransientError(f"http://{host}:{port}/healthz answers {status}")
+        raise TransientError(f"{scheme}://{host}:{port}/healthz answers {status}")
 
 
 def check_heartbeat(kind: str, settings: Settings) -> None:

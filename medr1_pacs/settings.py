@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,6 +104,51 @@ class Settings:
 
     web_port: int = 8080
     """TCP port of the web pages."""
+
+    web_url: str = ""
+    """The URL under which people reach the pages, as `https://medr1.hospital.org`: one-time links
+    and the OpenID provider lead there. Empty: links are for this machine."""
+
+    web_hosts: tuple[str, ...] = ()
+    """Further host names that requests may be for; that of `web_url` and loopback are anyway. Any
+    other is refused, so that a foreign name cannot lead a browser here."""
+
+    web_certificate: Path | None = None
+    """PEM file with the certificate and its chain; with `web_key` the pages are served by HTTPS.
+    Without, and without a proxy that does it, people sign in from this machine alone."""
+
+    web_key: Path | None = None
+    """PEM file with the key of the certificate, without a pass phrase."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies whose X-Forwarded-For, -Proto and -Host are believed;
+    from anybody else they could be made up. Empty: nobody's."""
+
+    session_idle_s: int = 3_600
+    """Seconds without a request after which one has to sign in again; a reading room is shared."""
+
+    session_max_s: int = 43_200
+    """Seconds after which one has to sign in again however busy; longer than a shift."""
+
+    local_accounts: bool = True
+    """Let people sign in by a password. False: by the OpenID provider alone, and administrators by
+    a link made on the command line, so that nobody is locked out."""
+
+    oidc_issuer: str = ""
+    """Issuer of the OpenID provider, exactly as its ID tokens say it; empty: there is none."""
+
+    oidc_client_id: str = ""
+    """What the provider knows this service by."""
+
+    oidc_client_secret_file: Path | None = None
+    """File with the client's secret; default: none, a public client with PKCE alone."""
+
+    oidc_groups_claim: str = "groups"
+    """Claim of the ID token that lists a person's groups."""
+
+    oidc_roles: tuple[str, ...] = ()
+    """What groups give, as `group=role@project` or `group=administrator`, or one TOML file with
+    `[[role]]` tables. Whoever is in none of them is not let in."""
 
     study_quiet_s: float = 300.0
     """Seconds without a new instance after which a study is complete; scanners pause for minutes
@@ -301,7 +346,7 @@ def _check(settings: Settings) -> None:
             raise SettingInvalid(f"MEDR1_{name.upper()}: a TCP port is 0 to 65535")
     positive = (
         "study_quiet_s backlog_max max_associations association_idle_s instance_max_mb "
-        "decode_memory_mb decode_timeout_s"
+        "decode_memory_mb decode_timeout_s session_idle_s session_max_s"
     )
     for name in positive.split():
         if getattr(settings, name) <= 0:
@@ -314,5 +359,36 @@ def _check(settings: Settings) -> None:
             raise SettingInvalid(
                 f"MEDR1_{name.upper()}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
             )
+    _check_web(settings)
     if not settings.broker_url.startswith(("filesystem://", "redis://", "rediss://")):
         raise SettingInvalid("MEDR1_BROKER_URL: expected redis://HOST:PORT/N or filesystem://")
+
+
+def _check_web(settings: Settings) -> None:
+    url = urlsplit(settings.web_url)
+    if settings.web_url and (
+        url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/")
+    ):
+        raise SettingInvalid(
+            f"MEDR1_WEB_URL: {settings.web_url!r} is not a URL without a path, as "
+            "https://medr1.hospital.org"
+        )
+    if (settings.web_certificate is None) != (settings.web_key is None):
+        raise SettingInvalid("MEDR1_WEB_CERTIFICATE and MEDR1_WEB_KEY belong together: set both")
+    for text in settings.trusted_proxies:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise SettingInvalid(
+                f"MEDR1_TRUSTED_PROXIES: {text!r} is no address and no network: {error}"
+            ) from error
+    if not settings.oidc_issuer:
+        return
+    issuer = urlsplit(settings.oidc_issuer)
+    if issuer.scheme != "https" and not (
+        issuer.scheme == "http" and is_loopback(issuer.hostname or "")
+    ):
+        raise SettingInvalid("MEDR1_OIDC_ISSUER: expected https://...")
+    for name in ("oidc_client_id", "oidc_roles", "web_url"):
+        if not getattr(settings, name):
+            raise SettingInvalid(f"MEDR1_OIDC_ISSUER is set, so MEDR1_{name.upper()} must be, too")

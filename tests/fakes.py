@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 from factories import make_engine_identity, make_output
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from medr1_pacs.decoding import DecodedFrame
+from medr1_pacs.passwords import Passwords
 from medr1_pacs.records.work import EngineIdentity, ModelOutput, ModelPrompt
 from medr1_pacs.steps.answering import PROBE
 
@@ -64,3 +67,25 @@ class FakeDecoder:
         if self._error is not None and (not self._failing or path.name in self._failing):
             raise self._error
         return DecodedFrame(np.arange(64, dtype="<u2").reshape(8, 8), "MONOCHROME2")
+
+
+def make_passwords() -> Passwords:
+    """Passwords whose hash costs next to nothing."""
+    return Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+class FakeClock:
+    """Time that passes when a test says so; seconds since some start, and a time of day."""
+
+    def __init__(self, start: datetime = datetime(2026, 3, 2, 12, tzinfo=UTC)) -> None:
+        self._start = start
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return 1_000.0 + self.seconds
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.seconds)
+
+    def pass_s(self, seconds: float) -> None:
+        self.seconds += seconds

@@ -6,6 +6,7 @@ studies         studies: where each one is; call one complete
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
 query           query, snapshots: answers as research sees them
+accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
 """
@@ -18,6 +19,7 @@ import sys
 import typer
 
 from medr1_pacs.cli import (
+    accounts,
     administration,
     data,
     instances,
@@ -55,6 +57,7 @@ for command in (
     app.command()(command)
 app.add_typer(query.snapshots_app, name="snapshots")
 app.add_typer(studies.studies_app, name="studies")
+app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")
 app.add_typer(quarantine.quarantine_app, name="quarantine")
 app.add_typer(administration.db_app, name="db")

@@ -15,8 +15,11 @@ from medr1_pacs.cli.printing import print_error
 from medr1_pacs.cli.wiring import (
     check_dicom_host,
     check_packages,
+    describe_door,
     load_checkpoints,
+    load_door,
     load_key,
+    load_provider,
     load_questionnaire,
     load_questions,
     lock_data_dir,
@@ -28,6 +31,7 @@ from medr1_pacs.cli.wiring import (
     start_process,
     upgrade_databases,
 )
+from medr1_pacs.db.accounts import has_administrator
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.schema import Branch
 from medr1_pacs.db.sessions import Database
@@ -72,13 +76,21 @@ def up() -> None:
     check_packages()
     load_questions(settings)
     load_checkpoints(settings)
+    load_provider(settings)
     lock = lock_data_dir(settings)
     research = upgrade_databases(settings)
     print_error(
         f"{settings.ae_title} on {settings.dicom_host}:{settings.dicom_port}, pages on "
-        f"http://{settings.web_host}:{settings.web_port}/, data in {settings.data_dir}. "
-        "Research use only."
+        f"{'https' if settings.web_certificate else 'http'}://{settings.web_host}:"
+        f"{settings.web_port}/, data in {settings.data_dir}. Research use only."
     )
+    print_error(describe_door(settings))
+    with research.read() as session:
+        if not has_administrator(session):
+            print_error(
+                "Nobody can sign in yet: `medr1-pacs accounts add NAME --role administrator` "
+                "prints a link that lets the first administrator in."
+            )
     if is_loopback(settings.dicom_host):
         print_error(
             "Only this machine can send. To receive from a PACS set MEDR1_DICOM_HOST=0.0.0.0 and "
@@ -194,13 +206,20 @@ def web() -> None:
     from medr1_pacs.web.server import serve
 
     settings = start_process()
+    door = load_door(settings)
     research = open_research(settings)
-    if not is_loopback(settings.web_host):
-        logger.warning("the pages have no sign-in yet: whoever reaches the port sees everything")
+    logger.info(describe_door(settings))
     app = make_app(
         research,
         open_store(settings),
         open_pictures(settings),
+        door=door,
         site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
     )
-    serve(app, settings.web_host, settings.web_port)
+    serve(
+        app,
+        settings.web_host,
+        settings.web_port,
+        certificate=settings.web_certificate,
+        key=settings.web_key,
+    )

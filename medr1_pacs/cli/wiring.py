@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
@@ -16,6 +17,9 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.logs import configure_logs
+from medr1_pacs.openid import Provider
+from medr1_pacs.projects import load_project_rules
+from medr1_pacs.provider_roles import load_group_roles
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
@@ -23,6 +27,9 @@ from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.permissions import guard_database, guard_file, guard_folder, umask_of
 from medr1_pacs.storage.pictures import PictureStore
+
+if TYPE_CHECKING:
+    from medr1_pacs.web.security.door import Door
 
 
 def start_process() -> Settings:
@@ -176,3 +183,66 @@ def load_questionnaire(settings: Settings, registry: CheckpointRegistry) -> Ques
         is_demo=registry.is_demo,
         think=settings.think,
     )
+
+
+def load_door(settings: Settings) -> Door:
+    """Say how people come in."""
+    from medr1_pacs.web.security.door import Door, host_name  # the web's packages take a while
+
+    hosts = {host_name(host) or host for host in settings.web_hosts}
+    if settings.web_host not in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
+        hosts.add(settings.web_host.lower())
+    return Door(
+        url=settings.web_url.rstrip("/"),
+        hosts=frozenset(hosts),
+        proxies=tuple(ip_network(text) for text in settings.trusted_proxies),
+        session_idle_s=settings.session_idle_s,
+        session_max_s=settings.session_max_s,
+        has_local_accounts=settings.local_accounts,
+        provider=load_provider(settings),
+        rules=load_project_rules(settings.projects),
+    )
+
+
+def load_provider(settings: Settings) -> Provider | None:
+    """Say who the OpenID provider is, if there is one."""
+    if not settings.oidc_issuer:
+        return None
+    return Provider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=_read_secret(settings.oidc_client_secret_file),
+        groups_claim=settings.oidc_groups_claim,
+        group_roles=load_group_roles(settings.oidc_roles),
+    )
+
+
+def _read_secret(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        secret = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingInvalid(f"MEDR1_OIDC_CLIENT_SECRET_FILE: {path}: {error}") from error
+    if not secret:
+        raise SettingInvalid(f"MEDR1_OIDC_CLIENT_SECRET_FILE: {path} is empty")
+    return secret
+
+
+def describe_door(settings: Settings) -> str:
+    """Say in a sentence who can sign in to the pages, and from where."""
+    if settings.web_certificate is not None:
+        where = "from anywhere that reaches them, by HTTPS"
+    elif settings.trusted_proxies:
+        proxies = ", ".join(settings.trusted_proxies)
+        where = f"from this machine, and by HTTPS through the proxy at {proxies}"
+    else:
+        where = (
+            "from this machine alone; for others set MEDR1_WEB_CERTIFICATE and MEDR1_WEB_KEY, or "
+            "MEDR1_TRUSTED_PROXIES"
+        )
+    ways = [
+        *(["a password"] if settings.local_accounts else []),
+        *([settings.oidc_issuer] if settings.oidc_issuer else []),
+    ]
+    return f"People sign in to the pages by {' or '.join(ways) or 'a link alone'}, {where}."

@@ -13,6 +13,8 @@ from medr1_pacs.records.words import JsonObject
 
 SERVICE = "service"
 """The actor of what happens by itself."""
+OPERATOR = "operator"
+"""The actor of what somebody does on the command line."""
 
 
 def add_event(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -13,6 +14,7 @@ from medr1_pacs.db.naming import unname_project
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.tables import Instance, Project, ProjectStudy, Study
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.records.projects import ProjectListing
 from medr1_pacs.records.received import IndexedInstance
 
 
@@ -52,6 +54,53 @@ def declare_projects(session: Session, rules: ProjectRules, now: datetime) -> No
         )
 
 
+def find_or_add_project(
+    session: Session, name: str, rules: ProjectRules, now: datetime
+) -> Project | None:
+    """Return the row of a project, added when the site declares it; None: there is no such one."""
+    declared = {project.name: project for project in rules.projects}.get(name)
+    if declared is None:
+        return session.scalar(select(Project).where(Project.name == name))
+    project, _ = find_or_add(
+        session,
+        Project,
+        {"name": name},
+        **{each: getattr(declared, each) for each in _DECLARED},
+        created_at=now,
+    )
+    return project
+
+
+def list_projects(session: Session, names: Collection[str]) -> list[ProjectListing]:
+    """Return projects by their names, in order."""
+    studies = (
+        select(func.count(ProjectStudy.id))
+        .where(ProjectStudy.project_id == Project.id)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(Project, studies.label("studies"))
+        .where(Project.name.in_(names))
+        .order_by(Project.name)
+    )
+    return [
+        ProjectListing(
+            name=row.Project.name,
+            title=row.Project.title,
+            approval_number=row.Project.approval_number,
+            purpose=row.Project.purpose,
+            dates=row.Project.dates,
+            studies=row.studies,
+        )
+        for row in rows
+    ]
+
+
+def list_project_names(session: Session, rules: ProjectRules) -> list[str]:
+    """Return every project that is declared, or once was."""
+    return sorted({*session.scalars(select(Project.name)), *(p.name for p in rules.projects)})
+
+
 def add_to_projects(
     session: Session,
     study: Study,
@@ -60,15 +109,9 @@ def add_to_projects(
     now: datetime,
 ) -> None:
     """Add a study to the projects that an instance of it brings by the way it arrived."""
-    declared = {project.name: project for project in rules.projects}
     for name, rule in rules.match(arrival).items():
-        project, _ = find_or_add(
-            session,
-            Project,
-            {"name": name},
-            **{each: getattr(declared[name], each) for each in _DECLARED},
-            created_at=now,
-        )
+        project = find_or_add_project(session, name, rules, now)
+        assert project is not None, "rules name declared projects alone"
         key = {"project_id": project.id, "study_id": study.id}
         _, is_new = find_or_add(session, ProjectStudy, key, rule=rule, added_at=now)
         if is_new:

@@ -5,5 +5,6 @@ received.py   what arrives
 planned.py    what is asked
 work.py       what a worker claims, and what comes back
 answers.py    what was answered
+research.py   the same as research sees it
 listed.py     rows of a list, as pages and commands show them
 """

@@ -1,29 +1,53 @@
-"""The FastAPI application: its parts put together, and the headers that every answer has."""
+"""The FastAPI application: its parts put together."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from fastapi import FastAPI, Request, Response
+import anyio
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import TransientError
+from medr1_pacs.errors import AnswerNotFound, SnapshotNotFound, SnapshotRefused, TransientError
+from medr1_pacs.filters import FilterInvalid
+from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web import health
+from medr1_pacs.web.api import answers as api_answers
+from medr1_pacs.web.api import projects as api_projects
+from medr1_pacs.web.api import reference
+from medr1_pacs.web.api import snapshots as api_snapshots
 from medr1_pacs.web.dependencies import SiteRules
-from medr1_pacs.web.pages import operations, overview, pictures
-from medr1_pacs.web.pages.templating import STATIC_FOLDER, render_away
+from medr1_pacs.web.pages import (
+    account,
+    accounts,
+    answers,
+    operations,
+    provider,
+    sign_in,
+    snapshots,
+    start,
+)
+from medr1_pacs.web.pages.templating import STATIC_FOLDER
+from medr1_pacs.web.security import failures
+from medr1_pacs.web.security.access import NotAllowed, NotFound, NotSignedIn, ProjectNeeded
+from medr1_pacs.web.security.callers import Callers
+from medr1_pacs.web.security.csrf import SameOrigin, check_csrf
+from medr1_pacs.web.security.door import Door
+from medr1_pacs.web.security.forwarding import Forwarding
+from medr1_pacs.web.security.headers import SecurityHeaders
+from medr1_pacs.web.security.hosts import Hosts
+from medr1_pacs.web.security.limits import VERIFICATIONS_AT_ONCE, SignInLimits
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
+_REFUSALS = {
+    FilterInvalid: 422,
+    ProjectNeeded: 422,
+    SnapshotRefused: 409,
+    SnapshotNotFound: 404,
+    AnswerNotFound: 404,
 }
 
 
@@ -32,26 +56,59 @@ def make_app(
     instance_store: InstanceStore,
     picture_store: PictureStore,
     *,
+    door: Door | None = None,
     site_rules: SiteRules | None = None,
 ) -> FastAPI:
-    """Build the application over one database and one storage folder."""
+    """Build the application over one database and one storage folder.
+
+    Without a door it is that of a browser on this machine.
+    """
+    door = door or Door()
     # The interactive documentation would load its scripts from another host.
-    app = FastAPI(title="medr1-pacs", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="medr1-pacs",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(check_csrf)],
+    )
     app.state.database = database
     app.state.instance_store = instance_store
     app.state.picture_store = picture_store
     app.state.site_rules = site_rules or SiteRules()
+    app.state.door = door
+    app.state.limits = SignInLimits(door.monotonic)
+    app.state.verifications = anyio.CapacityLimiter(VERIFICATIONS_AT_ONCE)
+    app.state.provider_client = ProviderClient(door.provider) if door.provider else None
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
-    app.include_router(health.router)
-    app.include_router(overview.router)
-    app.include_router(pictures.router)
-    app.include_router(operations.router)
-    app.middleware("http")(_add_headers)
-    app.exception_handler(TransientError)(render_away)
+    for router in (
+        health.router,
+        sign_in.router,
+        provider.router,
+        account.router,
+        accounts.router,
+        start.router,
+        operations.router,
+        answers.router,
+        snapshots.router,
+        api_projects.router,
+        api_answers.router,
+        api_snapshots.router,
+        reference.router,
+    ):
+        app.include_router(router)
+    # The last one added is met first.
+    app.add_middleware(Callers, database=database, door=door)
+    app.add_middleware(SameOrigin)
+    app.add_middleware(Hosts, door=door)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Forwarding, door=door)
+    app.exception_handler(NotSignedIn)(failures.lead_to_sign_in)
+    app.exception_handler(NotAllowed)(failures.show_not_allowed)
+    app.exception_handler(NotFound)(failures.show_not_found)
+    app.exception_handler(HTTPException)(failures.show_http_error)
+    for error, status in _REFUSALS.items():
+        app.exception_handler(error)(partial(failures.refuse_as, status))
+    app.exception_handler(TransientError)(failures.render_away)
+    app.exception_handler(Exception)(failures.show_defect)
     return app
-
-
-async def _add_headers(request: Request, call_next: Any) -> Response:
-    response: Response = await call_next(request)
-    response.headers.update(_HEADERS)
-    return response

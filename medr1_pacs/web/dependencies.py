@@ -11,6 +11,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.web.security.door import Door, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,20 @@ def _site_rules(request: Request) -> SiteRules:
     return rules
 
 
+def _door(request: Request) -> Door:
+    door: Door = request.app.state.door
+    return door
+
+
+def _transport(request: Request) -> Transport:
+    transport: Transport = request.state.transport
+    return transport
+
+
 ResearchDatabase = Annotated[Database, Depends(_database)]
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
 Site = Annotated[SiteRules, Depends(_site_rules)]
+FrontDoor = Annotated[Door, Depends(_door)]
+CameBy = Annotated[Transport, Depends(_transport)]
+"""How the request came in."""

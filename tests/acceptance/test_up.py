@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from pydicom.data import get_testdata_file
 from service import AE_TITLE, Service
@@ -177,20 +179,34 @@ def test_the_service_says_that_it_is_ready(answered):
         assert json.load(response)["status"] == "ready"
 
 
-def test_the_page_lists_studies_and_answers(answered):
-    with urllib.request.urlopen(f"http://127.0.0.1:{answered.web_port}/") as response:
-        page = response.read().decode()
+@pytest.fixture(scope="module")
+def browser(answered):
+    """A browser that came in by the link of the first administrator."""
+    printed = answered.run("accounts", "add", "anna", "--role", "administrator")
+    link = printed.stdout.strip()
+    with httpx.Client(base_url=f"http://127.0.0.1:{answered.web_port}") as client:
+        token = re.search(r'name="csrf_token" value="(\w+)"', client.get(link).text)[1]
+        assert client.post(link, data={"csrf_token": token}).status_code == 303
+        yield client
+
+
+def test_nobody_sees_a_page_without_signing_in(answered):
+    answer = httpx.get(f"http://127.0.0.1:{answered.web_port}/")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
+
+
+def test_the_page_lists_studies_and_answers(answered, browser):
+    page = browser.get("/").text
 
     assert "Research use only" in page
     assert answered.studies()[0]["study_instance_uid"] in page
 
 
-def test_a_picture_is_served_by_its_hash(answered):
+def test_a_picture_is_served_by_its_hash(answered, browser):
     png_sha256 = answered.answers()[0]["png_sha256"]
-    url = f"http://127.0.0.1:{answered.web_port}/pictures/{png_sha256}.png"
 
-    with urllib.request.urlopen(url) as response:
-        assert response.read().startswith(b"\x89PNG")
+    assert browser.get(f"/pictures/{png_sha256}.png").content.startswith(b"\x89PNG")
 
 
 def test_a_late_instance_raises_the_version_and_only_new_pictures_are_asked(answered):

@@ -10,6 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from browsers import (
+    app,
+    browse,
+    give_token,
+    have_account,
+    make_pages,
+    sign_in,
+    signed_in_client,
+)
 from factories import (
     NOON,
     SITE_KEY,
@@ -58,6 +67,17 @@ from medr1_pacs.steps.reconciling import ReconcileReport
 from medr1_pacs.steps.rendering import render_planned
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+
+# pytest finds a fixture by its name in here.
+__all__ = [
+    "app",
+    "browse",
+    "give_token",
+    "have_account",
+    "make_pages",
+    "sign_in",
+    "signed_in_client",
+]
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,14 @@ from medr1_pacs.questions.schema import Aggregate, Question
 from medr1_pacs.questions.truths import FUNCTIONS
 from medr1_pacs.questions.windows import PRESETS
 from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.people import Scope
 from medr1_pacs.records.words import (
     Coverage,
     Modality,
     ParseStatus,
     PromptKind,
     QuarantineReason,
+    Role,
     StudyState,
     Task,
 )
@@ -31,8 +33,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 # Where a search must find something: one that finds nothing would pass every check.
-PAGES_WITH_LINKS = {"README.md", "operating.md", "site.md", "questions.md", "answers.md"}
-PAGES_WITH_COMMANDS = {"operating.md", "site.md", "questions.md", "answers.md"}
+PAGES_WITH_LINKS = {
+    "README.md",
+    "accounts.md",
+    "operating.md",
+    "site.md",
+    "questions.md",
+    "answers.md",
+}
+PAGES_WITH_COMMANDS = {"accounts.md", "operating.md", "site.md", "questions.md", "answers.md"}
 
 
 def read(name: str) -> str:
@@ -103,7 +112,7 @@ def test_every_command_that_a_page_shows_exists():
     assert [(page, command) for page, command in shown if command not in known] == []
 
 
-@pytest.mark.parametrize("name", ["operating.md", "site.md"])
+@pytest.mark.parametrize("name", ["accounts.md", "operating.md", "site.md"])
 def test_a_page_begins_with_the_list_of_its_sections(name):
     head, *rest = re.split(r"^## ", read(name), flags=re.M)
     listed = re.findall(r"^- \[(.+)\]\(#", head, flags=re.M)
@@ -112,7 +121,9 @@ def test_a_page_begins_with_the_list_of_its_sections(name):
     assert listed == [section.split("\n")[0] for section in rest]
 
 
-@pytest.mark.parametrize("name", ["operating.md", "site.md", "questions.md", "answers.md"])
+@pytest.mark.parametrize(
+    "name", ["accounts.md", "operating.md", "site.md", "questions.md", "answers.md"]
+)
 def test_a_page_for_users_says_what_this_is_not_for(name):
     head = " ".join(read(name).split("\n## ")[0].split())
 
@@ -159,6 +170,16 @@ def test_every_state_of_a_study_has_its_row():
 
 def test_every_reason_for_quarantine_has_its_row():
     assert set(table_under(read("operating.md"), "Quarantine")) == set(QuarantineReason)
+
+
+# -- accounts ----------------------------------------------------------------------------------
+
+
+def test_every_role_and_every_scope_has_its_row():
+    page = read("accounts.md")
+
+    assert set(table_under(page, "Roles")) == set(Role)
+    assert set(table_under(page, "Tokens for programs")) == set(Scope)
 
 
 # -- answers -----------------------------------------------------------------------------------

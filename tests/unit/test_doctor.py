@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from factories import NOON
 
+from medr1_pacs.db.accounts import add_account
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.set_aside import replace_set_aside
 from medr1_pacs.doctor import Finding, Severity, examine
@@ -122,3 +123,46 @@ def test_what_waits_for_a_person_is_a_warning(site, find):
 
 def test_without_open_matters_doctor_says_so(find):
     assert find("for a person").severity is Severity.OK
+
+
+@on_sqlite
+def test_a_site_without_an_administrator_is_a_warning_with_its_remedy(find, database):
+    finding = find("administrator")
+
+    assert finding.severity is Severity.WARNING
+    assert "`medr1-pacs accounts add NAME --role administrator`" in finding.message
+    with database.write() as session:
+        add_account(session, "anna", actor="test", now=NOON, is_administrator=True)
+    assert find("administrator").severity is Severity.OK
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "environ", [{"MEDR1_WEB_HOST": "0.0.0.0"}, {"MEDR1_WEB_URL": "https://medr1.example.org"}]
+)
+def test_pages_that_are_reached_from_where_nobody_can_sign_in_are_a_warning(find, environ):
+    finding = find("sign-in", **environ)
+
+    assert finding.severity is Severity.WARNING
+    assert "MEDR1_WEB_CERTIFICATE" in finding.message
+    assert "MEDR1_TRUSTED_PROXIES" in finding.message
+    assert find("sign-in", MEDR1_TRUSTED_PROXIES="10.0.0.1").severity is Severity.OK
+
+
+@on_sqlite
+def test_pages_for_this_machine_alone_are_good(find):
+    assert find("sign-in").severity is Severity.OK
+
+
+@on_sqlite
+def test_a_certificate_that_cannot_be_read_is_bad_and_named(find, tmp_path):
+    path = str(tmp_path / "missing.pem")
+    finding = find("sign-in", MEDR1_WEB_CERTIFICATE=path, MEDR1_WEB_KEY=path)
+
+    assert finding.severity is Severity.BAD
+    assert "missing.pem" in finding.message
+
+
+@on_sqlite
+def test_without_any_way_to_sign_in_it_is_a_warning(find):
+    assert find("sign-in", MEDR1_LOCAL_ACCOUNTS="false").severity is Severity.WARNING

@@ -254,3 +254,36 @@ def test_a_settings_file_that_is_named_must_exist(load):
 )
 def test_loopback_is_what_this_machine_alone_reaches(host, expected):
     assert is_loopback(host) is expected
+
+
+PROVIDER = {
+    "MEDR1_OIDC_ISSUER": "https://idp.example.org",
+    "MEDR1_OIDC_CLIENT_ID": "medr1",
+    "MEDR1_OIDC_ROLES": "readers=reader@lung",
+    "MEDR1_WEB_URL": "https://medr1.example.org",
+}
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"MEDR1_WEB_URL": "medr1.example.org"}, "MEDR1_WEB_URL"),
+        ({"MEDR1_WEB_URL": "https://medr1.example.org/pacs"}, "MEDR1_WEB_URL"),
+        ({"MEDR1_WEB_CERTIFICATE": "a.pem"}, "MEDR1_WEB_KEY"),
+        ({"MEDR1_WEB_KEY": "a.pem"}, "MEDR1_WEB_CERTIFICATE"),
+        ({"MEDR1_TRUSTED_PROXIES": "proxy.example.org"}, "MEDR1_TRUSTED_PROXIES"),
+        ({"MEDR1_TRUSTED_PROXIES": "10.0.0.1/24"}, "MEDR1_TRUSTED_PROXIES"),
+        ({"MEDR1_SESSION_IDLE_S": "0"}, "MEDR1_SESSION_IDLE_S"),
+        (PROVIDER | {"MEDR1_OIDC_ISSUER": "http://idp.example.org"}, "MEDR1_OIDC_ISSUER"),
+        (PROVIDER | {"MEDR1_OIDC_CLIENT_ID": ""}, "MEDR1_OIDC_CLIENT_ID"),
+        (PROVIDER | {"MEDR1_OIDC_ROLES": ""}, "MEDR1_OIDC_ROLES"),
+        (PROVIDER | {"MEDR1_WEB_URL": ""}, "MEDR1_WEB_URL"),
+    ],
+)
+def test_doors_that_cannot_be_are_refused_and_named(load, environ, name):
+    with pytest.raises(SettingInvalid, match=name):
+        load(environ)
+
+
+def test_a_provider_with_all_that_it_needs_is_taken(load):
+    assert load(PROVIDER).oidc_roles == ("readers=reader@lung",)

@@ -1,12 +1,13 @@
-"""Templates, and the page that stands in while the database is away."""
+"""Templates and static files."""
 
 from __future__ import annotations
 
 from datetime import UTC
 from pathlib import Path
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup
 
 from medr1_pacs.part10 import uid_name
 from medr1_pacs.waiting import say_seconds
@@ -19,11 +20,15 @@ templates.env.filters |= {
     "when": lambda time: f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else "",
     "say_seconds": say_seconds,
     "uid_name": uid_name,
+    "stem": lambda prompt_text: prompt_text.partition(" A)")[0],
     "words": lambda word: str(word).replace("_", " "),
 }
 
 
-def render_away(request: Request, error: Exception) -> Response:
-    """Say what is away, and that nothing has to be done here."""
-    message = f"{error}. The page is back as soon as the database is."
-    return templates.TemplateResponse(request, "away.html", {"message": message}, status_code=503)
+def _csrf_field(request: Request) -> Markup:
+    """Return the hidden field that every form with method="post" must hold."""
+    token = getattr(request.state, "csrf_token", None) or ""
+    return Markup('<input type="hidden" name="csrf_token" value="{}">').format(token)
+
+
+templates.env.globals["csrf_field"] = _csrf_field

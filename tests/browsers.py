@@ -1,0 +1,141 @@
+"""Browsers and programs of the pages, as fixtures: `tests/integration/conftest.py` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from fakes import make_passwords
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from medr1_pacs.db.accounts import add_account, find_credentials, give_role
+from medr1_pacs.db.api_tokens import add_token
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.sign_ins import open_session
+from medr1_pacs.projects import Project, ProjectRules
+from medr1_pacs.records.people import Scope
+from medr1_pacs.records.words import Role, SignInMethod
+from medr1_pacs.storage.instances import InstanceStore
+from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.web.app import make_app
+from medr1_pacs.web.security.csrf import HEADER, csrf_token_of
+from medr1_pacs.web.security.door import Door
+
+
+@pytest.fixture
+def make_pages(
+    database: Database, store: InstanceStore, pictures: PictureStore
+) -> Callable[..., FastAPI]:
+    """Build the web application; keywords as `Door`, whose passwords are cheap here."""
+
+    def make_pages(**door: object) -> FastAPI:
+        return make_app(database, store, pictures, door=Door(passwords=make_passwords(), **door))
+
+    return make_pages
+
+
+@pytest.fixture
+def app(make_pages: Callable[..., FastAPI]) -> FastAPI:
+    """The web application for browsers on this machine."""
+    return make_pages()
+
+
+@pytest.fixture
+def browse() -> Callable[..., TestClient]:
+    """Open a browser on this machine that nobody is signed in with; keywords as `TestClient`."""
+
+    def browse(app: FastAPI, **changes: object) -> TestClient:
+        arguments = {"base_url": "http://127.0.0.1", "client": ("127.0.0.1", 50_000)}
+        return TestClient(app, **(arguments | {"follow_redirects": False} | changes))
+
+    return browse
+
+
+@pytest.fixture
+def have_account(database: Database) -> Callable[..., int]:
+    """Make sure that an account has these roles (project -> roles); returns its id."""
+
+    def have_account(account="anna", roles=None, is_administrator=False) -> int:
+        rules = ProjectRules(tuple(Project(name) for name in (roles or {})))
+        now = datetime.now(UTC)
+        with database.write() as session:
+            found = find_credentials(session, account)
+            account_id = found.account_id if found else None
+            if account_id is None:
+                account_id = add_account(session, account, actor="test", now=now)
+            if is_administrator:
+                give_role(
+                    session, account, Role.ADMINISTRATOR, None, rules=rules, actor="test", now=now
+                )
+            for project, names in (roles or {}).items():
+                for name in names:
+                    give_role(
+                        session, account, Role(name), project, rules=rules, actor="test", now=now
+                    )
+        return account_id
+
+    return have_account
+
+
+@pytest.fixture
+def sign_in(browse, have_account) -> Callable[..., TestClient]:
+    """Return a browser in which an account is signed in; it is made when missing.
+
+    Its requests carry the CSRF token, as the forms of its pages do.
+    """
+
+    def sign_in(app, account="anna", roles=None, is_administrator=False, **changes) -> TestClient:
+        account_id = have_account(account, roles, is_administrator)
+        door = app.state.door
+        with app.state.database.write() as session:
+            opened = open_session(
+                session,
+                account_id,
+                SignInMethod.PASSWORD,
+                address="127.0.0.1",
+                device_token=None,
+                max_s=door.session_max_s,
+                now=door.now(),
+            )
+        client = browse(app, **changes)
+        is_https = str(client.base_url).startswith("https")
+        name = "__Host-medr1_session" if is_https else "medr1_session"
+        client.cookies.set(name, opened.token)
+        client.headers[HEADER] = csrf_token_of(opened.token)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def give_token(browse, have_account) -> Callable[..., TestClient]:
+    """Return a program that calls the API with a token of an account, made when missing."""
+
+    def give_token(
+        app, account="anna", roles=None, is_administrator=False, scopes=tuple(Scope), project=None
+    ) -> TestClient:
+        account_id = have_account(account, roles, is_administrator)
+        with app.state.database.write() as session:
+            token = add_token(
+                session,
+                account_id,
+                "test",
+                scopes,
+                project=project,
+                days=1,
+                actor="test",
+                now=app.state.door.now(),
+            )
+        client = browse(app)
+        client.headers["Authorization"] = f"Bearer {token}"
+        return client
+
+    return give_token
+
+
+@pytest.fixture
+def signed_in_client(app: FastAPI, sign_in: Callable[..., TestClient]) -> TestClient:
+    """A browser of an administrator."""
+    return sign_in(app, "admin-anna", is_administrator=True)
