@@ -1,0 +1,164 @@
+"""The pages in a real browser, over a site that has something of everything.
+
+A browser and a service live as long as a module: Playwright's event loop runs in the thread of the
+tests meanwhile, where tests of other folders run loops of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from servers import find_free_port, find_program, wait_until
+from watching import Watch
+from whole_site import PASSWORD, WholeSite, fill, open_whole_site
+
+from medr1_pacs.processes import module_command
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    # A container's root has no sandbox to build, and the pages are our own.
+    browser = playwright.chromium.launch(
+        executable_path=find_program("chromium"), args=["--no-sandbox"]
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser_context_args(site_url: str) -> dict[str, Any]:
+    return {"base_url": site_url, "viewport": {"width": 1440, "height": 900}, "locale": "en-US"}
+
+
+@pytest.fixture(scope="session")
+def filled_data_dir(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of the whole site as it is before anybody works with it."""
+    data_dir = tmp_path_factory.mktemp("whole-site") / "data"
+    shutil.copytree(migrated_sqlite, data_dir)
+    with open_whole_site(data_dir) as site:
+        fill(site)
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def whole_site(
+    filled_data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WholeSite]:
+    """The module's own copy of the whole site."""
+    data_dir = tmp_path_factory.mktemp("service") / "data"
+    shutil.copytree(filled_data_dir, data_dir)
+    with open_whole_site(data_dir) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def site_url(whole_site: WholeSite) -> Iterator[str]:
+    """The address of the pages, which a process of the service serves."""
+    port, data_dir = find_free_port(), whole_site.settings.data_dir
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("MEDR1_")}
+    environ |= {
+        "MEDR1_DATA_DIR": str(data_dir),
+        "MEDR1_PROJECTS": str(whole_site.settings.projects),
+        "MEDR1_WEB_PORT": str(port),
+    }
+    url = f"http://127.0.0.1:{port}"
+    with (data_dir.parent / "web.log").open("wb") as log:
+        process = subprocess.Popen(
+            module_command("medr1_pacs", "web"),
+            env=environ,
+            cwd=data_dir.parent,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: _is_alive(url), "the pages answer", process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _is_alive(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def watch(site_url: str) -> Iterator[Watch]:
+    """What goes wrong unseen in any page of the test fails it."""
+    watch = Watch(site_url)
+    yield watch
+    assert watch.troubles == []
+
+
+@pytest.fixture
+def new_context(
+    watch: Watch, new_context: Callable[..., BrowserContext]
+) -> Callable[..., BrowserContext]:
+    """Open a browser of its own: with no cookie of another, and watched."""
+
+    def new_watched_context(**options: Any) -> BrowserContext:
+        context = new_context(**options)
+        context.set_default_timeout(10_000)
+        watch.watch(context)
+        return context
+
+    return new_watched_context
+
+
+@pytest.fixture
+def sign_in_by_form() -> Callable[..., Page]:
+    """Sign in as people do; returns the page behind the form."""
+
+    def sign_in_by_form(page: Page, account: str, password: str = PASSWORD) -> Page:
+        page.goto("/sign-in")
+        page.get_by_label("Name").fill(account)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/")
+        return page
+
+    return sign_in_by_form
+
+
+@pytest.fixture(scope="module")
+def signed_in_states() -> dict[str, Any]:
+    """Account -> the cookies of the browser in which it signed in."""
+    return {}
+
+
+@pytest.fixture
+def page_of(
+    new_context: Callable[..., BrowserContext],
+    sign_in_by_form: Callable[..., Page],
+    signed_in_states: dict[str, Any],
+) -> Callable[..., Page]:
+    """Open the browser of an account, on the start page; it signs in once a module."""
+
+    def page_of(account: str, **options: Any) -> Page:
+        if account not in signed_in_states:
+            page = sign_in_by_form(new_context(**options).new_page(), account)
+            signed_in_states[account] = page.context.storage_state()
+            return page
+        page = new_context(storage_state=signed_in_states[account], **options).new_page()
+        page.goto("/")
+        return page
+
+    return page_of
