@@ -6,6 +6,7 @@ tests meanwhile, where tests of other folders run loops of their own.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -46,11 +47,22 @@ def browser_context_args(site_url: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def filled_data_dir(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data of the whole site as it is before anybody works with it."""
-    data_dir = tmp_path_factory.mktemp("whole-site") / "data"
-    shutil.copytree(migrated_sqlite, data_dir)
-    with open_whole_site(data_dir) as site:
-        fill(site)
+    """The data of the whole site as it is before anybody works with it.
+
+    The processes of one run share it: whoever comes first fills it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    data_dir = folder / "whole-site"
+    with (folder / "whole-site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not data_dir.exists():
+            filling = folder / "whole-site.filling"
+            shutil.copytree(migrated_sqlite, filling)
+            with open_whole_site(filling) as site:
+                fill(site)
+            filling.rename(data_dir)
     return data_dir
 
 

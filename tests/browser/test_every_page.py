@@ -1,0 +1,229 @@
+"""Every page for everybody: in the light and in the dark, by keyboard, and as a picture."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from whole_site import PASSWORD, RECEIVED_SEED, UNDRAWABLE_SEED, study_uid
+
+from medr1_pacs.db.quarantine import list_quarantined
+from medr1_pacs.db.research import find_page
+from medr1_pacs.filters import AnswerFilters, parse_filters
+from medr1_pacs.records.words import Modality
+from medr1_pacs.steps.citing import make_snapshot
+
+ANSWERS = "/projects/lung/answers"
+TABS_MAX = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page as somebody sees it; `{...}` in its path stands for what the site calls something.
+
+    A page that only a form leads to has the name of the button that is pressed.
+    """
+
+    name: str
+    path: str
+    account: str = ""
+    button: str = ""
+    status: int = 200
+
+
+PAGES = [
+    Shown("sign-in", "/sign-in"),
+    Shown("sign-in-link", "/sign-in/link/once"),
+    Shown("start", "/", "researcher"),
+    Shown("start-of-a-reader", "/", "reader"),
+    Shown("start-of-an-administrator", "/", "administrator"),
+    Shown("answers", ANSWERS, "researcher"),
+    Shown("answers-narrowed", f"{ANSWERS}?modality=CT&truth=wrong", "researcher"),
+    Shown("answers-of-all-versions", f"{ANSWERS}?versions=all&end=true", "researcher"),
+    Shown("answers-none", f"{ANSWERS}?words=unicorn", "researcher"),
+    Shown("answer", f"{ANSWERS}/{{wrong}}", "researcher"),
+    Shown("answer-unparsed", f"{ANSWERS}/{{unparsed}}", "auditor"),
+    Shown("snapshots", "/projects/lung/snapshots", "researcher"),
+    Shown("snapshot", "/projects/lung/snapshots/Table%201", "researcher"),
+    Shown("dictionary", "/projects/lung/dictionary", "researcher"),
+    Shown("api", "/api", "researcher"),
+    Shown("account", "/account", "researcher"),
+    Shown("account-refused", "/account", "researcher", "Make a token", 400),
+    Shown("not-allowed", "/operations", "researcher", status=403),
+    Shown("not-found", "/projects/heart/answers", "researcher", status=404),
+    Shown("operations", "/operations", "administrator"),
+    Shown("operations-none", "/operations?search=none", "administrator"),
+    Shown("study", "/operations/studies/{held}", "administrator"),
+    Shown("study-failed", "/operations/studies/{failed}", "administrator"),
+    Shown("study-receiving", "/operations/studies/{receiving}", "administrator"),
+    Shown("quarantine", "/operations/quarantine", "administrator"),
+    Shown("quarantined", "/operations/quarantine/{quarantined}", "administrator"),
+    Shown("refused", "/operations/refused", "administrator"),
+    Shown("accounts", "/accounts", "administrator"),
+    Shown("accounts-link", "/accounts", "administrator", "One-time link"),
+]
+by_name = pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
+
+
+@pytest.fixture(scope="module")
+def called(whole_site) -> dict[str, object]:
+    """What the site calls that which paths are about."""
+    make_snapshot(
+        whole_site.database,
+        "lung",
+        "Table 1",
+        AnswerFilters(modality=("CT",)),
+        description="Every CT answer of the first year",
+        actor="researcher",
+    )
+
+    def first(**query: list[str]) -> int:
+        page = find_page(session, "lung", parse_filters(query), limit=1)
+        return page.answers[0].answer_id
+
+    with whole_site.database.read() as session:
+        return {
+            "wrong": first(truth=["wrong"], modality=["X-Ray"]),
+            "unparsed": first(parse_status=["no_answer"]),
+            "held": study_uid(Modality.CT, 1),
+            "failed": study_uid(Modality.XRAY, UNDRAWABLE_SEED),
+            "receiving": study_uid(Modality.MRI, RECEIVED_SEED),
+            "quarantined": list_quarantined(session, limit=1)[0].stored_name,
+        }
+
+
+@pytest.fixture
+def show(new_context, page_of, called, watch):
+    """Open a page as its person does."""
+
+    def show(shown: Shown) -> Page:
+        if shown.status != 200:
+            watch.expect_status(shown.status)
+        page = page_of(shown.account) if shown.account else new_context().new_page()
+        response = page.goto(shown.path.format(**called))
+        if shown.button:
+            with page.expect_navigation() as navigation:
+                press(page, shown.button)
+            response = navigation.value
+        assert response.status == shown.status
+        return page
+
+    return show
+
+
+def press(page: Page, button: str) -> None:
+    """Press a button although its form is not filled in."""
+    page.locator("form").evaluate_all("forms => forms.forEach(form => form.noValidate = true)")
+    page.get_by_role("button", name=button).first.click()
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """Write what is seen of a page to the folder `MEDR1_SCREENSHOTS`, where there is one."""
+    if folder := os.environ.get("MEDR1_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled", caret="hide")
+
+
+def barriers(page: Page) -> list[str]:
+    """Return what keeps people from using a page, with where it is."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['impact']}: {rule['help']}: {node['html']} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+
+
+@by_name
+def test_nothing_on_a_page_keeps_anybody_from_using_it(show, shown):
+    page = show(shown)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        keep_picture(page, f"{shown.name}-{scheme}")
+
+        assert barriers(page) == []
+
+
+def focused(page: Page) -> tuple[str, str]:
+    """Return what has the focus: its text, and the width of the ring around it."""
+    text, ring = page.evaluate("""() => {
+        const element = document.activeElement, style = getComputedStyle(element);
+        const name = element.innerText || element.getAttribute("aria-label") || element.id;
+        return [name, style.outlineStyle === "none" ? "0px" : style.outlineWidth];
+    }""")
+    return re.sub(r"\s+", " ", text).strip(), ring
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until something with this text has the focus."""
+    for _ in range(TABS_MAX):
+        page.keyboard.press("Tab")
+        name, ring = focused(page)
+        assert ring != "0px", f"the focus is not seen on {name!r}"
+        if text in name:
+            return
+    pytest.fail(f"{text!r} was not reached in {TABS_MAX} steps")
+
+
+@pytest.fixture
+def answers(page_of) -> Page:
+    page = page_of("researcher")
+    page.goto(ANSWERS)
+    return page
+
+
+def test_the_first_step_by_keyboard_leads_to_the_content(answers):
+    answers.keyboard.press("Tab")
+    assert focused(answers)[0] == "To the content"
+
+    answers.keyboard.press("Enter")
+
+    assert answers.evaluate("document.activeElement.id") == "main"
+    answers.keyboard.press("Tab")
+    assert answers.evaluate("document.activeElement.closest('main') !== null")
+
+
+def test_a_facet_is_chosen_by_keyboard(answers):
+    tab_to(answers, "MRI")
+    answers.keyboard.press("Enter")
+
+    answers.wait_for_url("**modality=MRI*")
+    tab_to(answers, "Modality: MRI")
+    answers.keyboard.press("Enter")
+    answers.wait_for_url(lambda url: "modality" not in url)
+
+
+def test_an_answer_is_opened_by_keyboard(answers):
+    question = answers.locator("a.question").first.inner_text()
+    tab_to(answers, question)
+    answers.keyboard.press("Enter")
+
+    expect(answers.get_by_role("heading", name=question)).to_be_visible()
+
+
+def test_an_administrator_opens_a_study_by_keyboard(page_of):
+    page = page_of("administrator")
+    page.goto("/operations")
+    uid = page.locator("table.studies td a").first.inner_text()
+    tab_to(page, uid)
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name=f"Study {uid}")).to_be_visible()
+
+
+def test_somebody_signs_in_by_keyboard(new_context):
+    page = new_context().new_page()
+    page.goto("/sign-in")
+    page.keyboard.type("auditor")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name="Your projects")).to_be_visible()
