@@ -154,7 +154,8 @@ def fill(site: WholeSite) -> None:
         _answer(site, undrawable)
         _receive_what_waits(site)
         _index(indexer)
-    _let_processes_work(site)
+    let_processes_work(site)
+    _refuse_something(site)
     _let_people_in(site)
 
 
@@ -251,27 +252,13 @@ def _say(prompt: ModelPrompt) -> str:
     return f"<think>{reason}</think><answer>{letter}</answer>"
 
 
-def _let_processes_work(site: WholeSite) -> None:
+def let_processes_work(site: WholeSite) -> None:
+    """Write the heartbeats of processes that live, and of one that does not."""
     now = datetime.now(UTC)
     started = now - timedelta(hours=7)
-    living = {ProcessKind.LISTEN: None, ProcessKind.SWEEP: None, ProcessKind.RENDER: None}
-    refused = AssociationRecord(
-        "a" * 16,
-        "CT1",
-        "LUNG",
-        "10.0.0.7",
-        started,
-        closed_at=now - timedelta(hours=1),
-        ending="released",
-        refused_contexts=(
-            RefusedContext("1.2.840.10008.3.1.2.3.3", ("1.2.840.10008.1.2.1",)),
-            RefusedContext("1.2.840.10008.5.1.4.1.1.2", ("1.2.840.10008.1.2.4.100",)),
-        ),
-        times=3,
-    )
     with site.database.write() as session:
-        for number, kind in enumerate(living, start=1):
-            name = str(ProcessName(kind, "pacs1", 100 + number, 40 + number))
+        for pid, kind in enumerate((ProcessKind.LISTEN, ProcessKind.SWEEP, ProcessKind.RENDER)):
+            name = str(ProcessName(kind, "pacs1", 100 + pid, 40))
             record_heartbeat(session, WorkerListing(name, kind, (), started, now))
         record_heartbeat(
             session,
@@ -285,6 +272,25 @@ def _let_processes_work(site: WholeSite) -> None:
                 trouble="the checkpoint mri cannot be loaded: its weights are not pulled",
             ),
         )
+
+
+def _refuse_something(site: WholeSite) -> None:
+    now = datetime.now(UTC)
+    refused = AssociationRecord(
+        "a" * 16,
+        "CT1",
+        "LUNG",
+        "10.0.0.7",
+        now - timedelta(hours=7),
+        closed_at=now - timedelta(hours=1),
+        ending="released",
+        refused_contexts=(
+            RefusedContext("1.2.840.10008.3.1.2.3.3", ("1.2.840.10008.1.2.1",)),
+            RefusedContext("1.2.840.10008.5.1.4.1.1.2", ("1.2.840.10008.1.2.4.100",)),
+        ),
+        times=3,
+    )
+    with site.database.write() as session:
         record_associations(session, [refused], now)
 
 

@@ -50,15 +50,19 @@ def test_what_changed_is_seen_without_a_reload(operations, whole_site):
 
 
 def test_what_is_marked_to_be_copied_is_not_replaced(operations):
-    fragments = []
-    operations.on("request", lambda request: fragments.append(request.url))
+    operations.clock.install()
+    operations.reload()
+    asked = []
+    operations.on("request", lambda request: asked.append(request.url))
     operations.locator(".panel").first.evaluate(
         "panel => document.getSelection().selectAllChildren(panel)"
     )
+    operations.clock.run_for(20_000)
+    assert asked == []
 
-    operations.wait_for_timeout(5_500)
-
-    assert fragments == []
+    operations.evaluate("document.getSelection().removeAllRanges()")
+    with operations.expect_request("**/operations/fragments/status"):
+        operations.clock.run_for(20_000)
 
 
 def test_a_failed_study_is_tried_again(operations):
