@@ -162,15 +162,14 @@ def page_of(
     sign_in_by_form: Callable[..., Page],
     signed_in_states: dict[str, Any],
 ) -> Callable[..., Page]:
-    """Open the browser of an account, on the start page; it signs in once a module."""
+    """Open a page in the browser of an account, which signs in once a module."""
 
-    def page_of(account: str, **options: Any) -> Page:
+    def page_of(account: str, path: str = "/") -> Page:
         if account not in signed_in_states:
-            page = sign_in_by_form(new_context(**options).new_page(), account)
+            page = sign_in_by_form(new_context().new_page(), account)
             signed_in_states[account] = page.context.storage_state()
-            return page
-        page = new_context(storage_state=signed_in_states[account], **options).new_page()
-        page.goto("/")
+        page = new_context(storage_state=signed_in_states[account]).new_page()
+        page.goto(path)
         return page
 
     return page_of
