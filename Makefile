@@ -8,10 +8,10 @@ BIN    := $(VENV)/bin
 TEST_PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format soak setup apt clean
+.PHONY: help demo test check format soak screenshots setup apt clean
 
 help:            ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
 
 demo: setup      ## receive eight synthetic studies and real files, ask, print the answers
 	$(BIN)/medr1-pacs demo --data-dir ./demo-data
@@ -35,6 +35,11 @@ format: setup    ## rewrite the code in our format
 
 setup: $(VENV)/.installed  ## .venv with the pinned packages
 
+screenshots: setup apt  ## the pictures of the pages in docs/screenshots
+	rm -rf build/screenshots
+	MEDR1_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser/test_every_page.py
+	$(BIN)/python tests/screenshots.py build/screenshots docs/screenshots
+
 # An interrupted installation leaves no stamp, so the next call repeats it.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
@@ -47,4 +52,4 @@ apt:
 	@sh tests/install_servers.sh
 
 clean:           ## remove what make made
-	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo-data build test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,6 +7,7 @@ command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 test -x /usr/bin/storescu || missing="$missing dcmtk"
 command -v sqlite3 >/dev/null 2>&1 || missing="$missing sqlite3"
 command -v strace >/dev/null 2>&1 || missing="$missing strace"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -z "$missing" ] && exit 0
 command -v apt-get >/dev/null 2>&1 || { echo "Please install:$missing" >&2; exit 0; }
 sudo=""

@@ -117,7 +117,7 @@ def watch(site_url: str) -> Iterator[Watch]:
     """What goes wrong unseen in any page of the test fails it."""
     watch = Watch(site_url)
     yield watch
-    assert watch.troubles == []
+    assert watch.finish() == []
 
 
 @pytest.fixture

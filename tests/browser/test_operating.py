@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from whole_site import RECEIVED_SEED, SUPERSEDED_SEED, UNDRAWABLE_SEED, study_uid
+from whole_site import MEMBERS, RECEIVED_SEED, SUPERSEDED_SEED, UNDRAWABLE_SEED, study_uid
 
 from medr1_pacs.records.words import Modality
 from medr1_pacs.steps.completing import complete_study
@@ -105,6 +105,13 @@ def test_who_was_refused_what_is_listed(operations):
 
     expect(operations.locator("td", has_text="CT1").first).to_be_visible()
     assert operations.locator("tbody tr").count() == 2
+
+
+def test_no_two_buttons_of_the_accounts_are_called_the_same(accounts):
+    buttons = accounts.get_by_role("main").get_by_role("button")
+    names = [button.get_attribute("aria-label") or button.inner_text() for button in buttons.all()]
+
+    assert len(names) == len(set(names)) > len(MEMBERS)
 
 
 def add_account(page: Page, name: str) -> str:
