@@ -152,9 +152,12 @@ def refresh_facets(session: Session, *study_ids: int) -> None:
     _write(session, _BY_STUDY, study_ids)
 
 
-def list_faults(session: Session, *, newest: int) -> list[int]:
-    """Return the studies with an answer, among the newest, whose narrow row says something else."""
-    since = session.scalar(select(Answer.id).order_by(Answer.id.desc()).offset(newest).limit(1))
+def list_faults(session: Session, *, newest: int | None = None) -> list[int]:
+    """Return the studies with an answer, of all or the newest, whose narrow row says something
+    else."""
+    since = None
+    if newest is not None:
+        since = session.scalar(select(Answer.id).order_by(Answer.id.desc()).offset(newest).limit(1))
     values = _values(Answer.id > (since or 0)).subquery()
     wrong = (
         select(values.c.study_id)
