@@ -675,3 +675,20 @@ def test_a_project_that_nobody_declared_is_none_to_give_a_role_in(app, sign_in):
     form = {"role": "reader", "project": "heart"}
 
     assert boss.post("/accounts/bert/roles", data=form).status_code == 400
+
+
+def test_a_link_leads_where_it_says_and_to_no_other_site(app, browse, have_account, database):
+    account_id = have_account()
+    for following, target in (
+        ("/projects/lung/answers", "/projects/lung/answers"),
+        ("//elsewhere", "/"),
+    ):
+        with database.write() as session:
+            token = make_link(session, account_id, actor="test", now=app.state.door.now())
+        client = browse(app)
+        page = client.get(f"/sign-in/link/{token}", params={"next": following})
+        fields = dict(re.findall(r'name="(csrf_token|next)" value="([^"]*)"', page.text))
+
+        response = client.post(f"/sign-in/link/{token}", data=fields)
+
+        assert (response.status_code, response.headers["location"]) == (303, target)
