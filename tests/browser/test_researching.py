@@ -199,6 +199,17 @@ def test_a_program_reads_the_same_answers_by_a_token(answers, site_url):
     assert len(answer.text.splitlines()) == ALL_ANSWERS
 
 
+def test_a_password_that_is_refused_is_an_alert_and_no_success(page_of, watch):
+    watch.expect_status(400)
+    page = page_of("colleague", "/account")
+    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_label("New password").fill("seven calm lions asleep")
+    page.get_by_label("The same again").fill("eight calm lions asleep")
+    page.get_by_role("button", name="Set the password").click()
+
+    expect(page.get_by_role("alert")).to_have_text("The two new passwords differ.")
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

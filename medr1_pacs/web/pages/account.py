@@ -168,6 +168,7 @@ def _show(
         "may_have_password": door.has_local_accounts and not credentials.is_from_provider,
         "needs_password": _is_password_needed(method, credentials),
         "message": message,
+        "is_refused": status >= 400,
         "secret": secret,
     }
     return templates.TemplateResponse(request, "account.html", context, status_code=status)
