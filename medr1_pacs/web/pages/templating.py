@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from pathlib import Path
 
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from medr1_pacs.part10 import uid_name
 from medr1_pacs.waiting import say_seconds
 
 _WEB = Path(__file__).parents[1]
 STATIC_FOLDER = _WEB / "static"
+
+_CODE = re.compile("`([^`]+)`")
+
+
+def _marked(text: str) -> Markup:
+    """Return a sentence in which what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped before
+
 
 templates = Jinja2Templates(_WEB / "templates")
 templates.env.filters |= {
@@ -22,6 +31,8 @@ templates.env.filters |= {
     "uid_name": uid_name,
     "stem": lambda prompt_text: prompt_text.partition(" A)")[0],
     "words": lambda word: str(word).replace("_", " "),
+    "sentence": lambda text: str(text)[:1].upper() + str(text)[1:],
+    "marked": _marked,
 }
 
 
