@@ -6,6 +6,7 @@ from functools import partial
 
 import anyio
 from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -106,6 +107,7 @@ def make_app(
     app.exception_handler(NotSignedIn)(failures.lead_to_sign_in)
     app.exception_handler(NotAllowed)(failures.show_not_allowed)
     app.exception_handler(NotFound)(failures.show_not_found)
+    app.exception_handler(RequestValidationError)(failures.show_invalid)
     app.exception_handler(HTTPException)(failures.show_http_error)
     for error, status in _REFUSALS.items():
         app.exception_handler(error)(partial(failures.refuse_as, status))

@@ -364,11 +364,15 @@ def test_no_route_answers_another_method(place, call_as, caller):
     del methods["/static/medr1.css"]  # files have a HEAD
     client = call_as(caller)
 
+    def is_asked(path):
+        """Whether the API asks for a token before it says anything."""
+        return caller == "nobody" and path.startswith("/api/")
+
     deviations = [
         (method, path)
         for path, known in methods.items()
         for method in {"HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"} - known
-        if client.request(method, path).status_code != 405
+        if client.request(method, path).status_code != (401 if is_asked(path) else 405)
     ]
 
     assert deviations == []
