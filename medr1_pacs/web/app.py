@@ -11,7 +11,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import AnswerNotFound, SnapshotNotFound, SnapshotRefused, TransientError
+from medr1_pacs.errors import (
+    AnswerNotFound,
+    SnapshotNotFound,
+    SnapshotRefused,
+    TransientError,
+    ValueRefused,
+)
 from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.storage.instances import InstanceStore
@@ -49,6 +55,7 @@ _REFUSALS = {
     SnapshotRefused: 409,
     SnapshotNotFound: 404,
     AnswerNotFound: 404,
+    ValueRefused: 422,  # PostgreSQL takes no NUL in a text, wherever it was written
 }
 
 
