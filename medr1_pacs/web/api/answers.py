@@ -106,7 +106,7 @@ def get_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
-    return answer.to_json() | {"history": [entry.action for entry in history]}
+    return answer.to_json() | {"history": history}
 
 
 @router.get(
