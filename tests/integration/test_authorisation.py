@@ -332,6 +332,8 @@ def test_each_caller_gets_what_the_table_says(place, call_as, caller):
         if line.path.startswith("/sign-in"):
             take_form(client)
         answer = client.request(line.method, place.path_of(line), **place.request_of(line))
+        if line.path != "/static" and answer.headers["cache-control"] != "no-store":
+            deviations.append((line.method, line.path, answer.headers["cache-control"]))
         if outcome(answer) != line.expected(caller):
             deviations.append((line.method, line.path, outcome(answer), line.expected(caller)))
 

@@ -177,9 +177,9 @@ YEAR = re.compile(rb"(?<![0-9A-Za-z.])(1987|1921)(?![0-9A-Za-z])")
     lambda t: t.upper().encode("utf-16-be"),
     lambda t: f"<p>{escape(t)}</p>".encode(),
 ])  # fmt: skip
-@pytest.mark.parametrize("value", ["Zaubernüß^Quirina", "Klinikum Xqberg", "07.03.1921"])
+@pytest.mark.parametrize("value", ["Klinikum Xqberg", "PID-Xq77801", "07.03.1921"])
 def test_a_canary_would_be_found(wrap, value):
-    assert value in PEOPLE.found_in(b"before" + wrap(value) + b"after") or "ß" in value
+    assert value in PEOPLE.found_in(b"before" + wrap(value) + b"after")
 
 
 # -- what is searched --------------------------------------------------------------------------
@@ -247,7 +247,10 @@ def lung(answered, indexer, index, store, database, rows):
         store.put([head, dataset_bytes(broken)[:-700]])
         unusable = make_canary(SOPInstanceUID=make_uid())
         del unusable.StudyInstanceUID
-        sloppy = make_canary(SOPInstanceUID=make_uid())
+        uids = dict.fromkeys(
+            ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), make_uid()
+        )
+        sloppy = make_canary(**uids)
         sloppy.PatientAge = sloppy.PatientSex = sloppy.StudyDate = "Quirina"
         for ds in (unusable, sloppy):
             put_instance(store, ds, called_ae_title="LUNG")
@@ -269,6 +272,7 @@ def logged(caplog):
     caplog.set_level(logging.DEBUG, logger="medr1_pacs")
     for name in ("httpx", "httpx2"):  # of the test's own client
         caplog.set_level(logging.WARNING, logger=name)
+    caplog.set_level(logging.CRITICAL, logger="pydicom")  # as `configure_logs` does
     formatter = SentenceFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     return lambda: "\n".join(map(formatter.format, caplog.records)).encode()
 
@@ -320,14 +324,14 @@ def test_who_a_patient_is_and_when_they_came_leaves_by_no_way(
 
 def assert_enough_was_searched(pages, operator, policy):
     shown = {status for status, _ in pages.values()}
-    assert shown == {200, 403}
+    assert shown == {200, 403, 405}  # the last of the addresses of forms
     assert sum(b"\x89PNG" in data for _, data in pages.values()) >= 4
     assert any(url.endswith("/answers.csv") for _, url in pages)
     assert any("snapshots/Table/answers.jsonl" in url for _, url in pages)
     assert any("/quarantine/" in url for url in operator)
     assert any(f"/studies/{UIDS['StudyInstanceUID']}" in url for url in operator)
     whole = b"".join(data for _, data in pages.values())
-    assert (b"1987" in whole) or policy is not DatePolicy.YEAR
+    assert bool(YEAR.search(whole)) == (policy is DatePolicy.YEAR) or policy is DatePolicy.SHIFTED
     assert b"Acme" in whole
 
 
