@@ -1,9 +1,8 @@
 """CSV (RFC 4180) whose cells no spreadsheet takes for a formula.
 
-A text that begins like one (`=`, `+`, `-`, `@`, their full-width
-forms, tab, line break) gets an apostrophe before it:
-a model can be made to write `=HYPERLINK(...)`. Numbers stay numbers; lists and objects are JSON;
-nothing is an empty cell.
+A text that begins like one (`=`, `+`, `-`, `@`, their full-width forms, tab, line break) gets an
+apostrophe before it: a model can be made to write `=HYPERLINK(...)`. Numbers stay numbers; lists
+and objects are JSON; nothing is an empty cell.
 """
 
 from __future__ import annotations
