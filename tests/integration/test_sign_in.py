@@ -463,6 +463,16 @@ def test_a_role_that_is_taken_ends_at_once(app, sign_in, have_account, database)
     assert client.get("/accounts").status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/", f"/pictures/{'f' * 64}.png", "/accounts"])
+def test_pages_of_administrators_are_theirs_alone(app, browse, sign_in, path):
+    assert browse(app).get(path).status_code == 303
+    assert (
+        sign_in(app, roles={"lung": ["researcher", "auditor", "reader"]}).get(path).status_code
+        == 403
+    )
+    assert sign_in(app, "boss", is_administrator=True).get(path).status_code in (200, 404)
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/static/medr1.css", "/sign-in"])
 def test_what_is_open_needs_nobody(app, browse, path):
     assert browse(app).get(path).status_code == 200
