@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 
 from medr1_pacs.checkpoints import load_registry, verify_files
 from medr1_pacs.db.accounts import has_administrator
+from medr1_pacs.db.facets import list_faults
 from medr1_pacs.db.overview import list_open_matters
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
@@ -60,6 +61,9 @@ class Warned(Exception):
     """What was found works, and should not stay so; the message has the remedy."""
 
 
+_ANSWERS_COMPARED = 10_000
+"""Newest answers whose narrow rows are compared; `db reconcile` compares all."""
+
 Check = Callable[[Settings], str]
 """Says what it found; raises an error of ours, with its remedy, for what cannot work."""
 
@@ -92,6 +96,7 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
         "sign-in": _sign_in,
         "web port": lambda s: _port(s.web_host, s.web_port),
         "for a person": _open_matters,
+        "research rows": _research_rows,
         "questions": _questions,
         "checkpoints": _checkpoints,
         "worker packages": check_packages,
@@ -162,6 +167,24 @@ def _open_matters(settings: Settings) -> str:
     if found or troubles:
         raise Warned("; ".join((*troubles, *found)))
     return "nothing is set aside, held or in quarantine"
+
+
+def _research_rows(settings: Settings) -> str:
+    """Compare what research finds the newest answers by with what they are."""
+    research = Database(settings.database_url)
+    try:
+        if not research.is_made:
+            return "nothing answered yet"
+        with research.read() as session:
+            faults = list_faults(session, newest=_ANSWERS_COMPARED)
+    finally:
+        research.dispose()
+    if faults:
+        raise Warned(
+            f"the answers of {len(faults)} studies are found by what they are no longer: "
+            "`medr1-pacs db reconcile` writes them anew; please report it"
+        )
+    return f"the newest {_ANSWERS_COMPARED:,} answers are found by what they are"
 
 
 def _administrator(settings: Settings) -> str:

@@ -51,8 +51,7 @@ def check_web(settings: Settings) -> None:
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     scheme = "http"
     if settings.web_certificate is not None:
-        # The certificate is of the public name; asked is a process of this machine.
-        context = ssl._create_unverified_context()  # noqa: S323
+        context = ssl._create_unverified_context()  # noqa: S323 - it is of the public name
         connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
         scheme = "https"
     try:

@@ -64,6 +64,7 @@ def db_reconcile() -> None:
     print(f"{report.returned} instances without a row go back to the backlog")
     print(f"the identities of {report.identities} instances are in the vault")
     print(f"{report.pictures_lost} pictures were lost and are drawn again")
+    print(f"the answers of {report.studies_found_anew} studies are found by what they are again")
     for sentence in report.damaged:
         print_error(f"{sentence}: send the instance again")
     for sentence in report.unreadable:

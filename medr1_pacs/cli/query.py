@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +16,10 @@ from medr1_pacs.cli.printing import print_error, print_lines, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
 from medr1_pacs.db.research import count_facets, count_found, iterate_found
 from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.exports.comma_separated import csv_lines
 from medr1_pacs.exports.json_lines import json_lines
+from medr1_pacs.exports.sqlite_file import write_sqlite
 from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
 from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.dictionary import describe_fields
@@ -44,12 +48,22 @@ class QueryFormat(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
+    SQLITE = "sqlite"  #: a file; needs --out
+
+
+class SnapshotFormat(StrEnum):
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 def query(
     where: Where = None,
     project: Project = DEFAULT_PROJECT,
     output: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.TABLE,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, with --format sqlite: there is none yet")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Only how many")] = False,
     facets: Annotated[bool, typer.Option("--facets", help="How many of each value")] = False,
     dictionary: Annotated[
@@ -64,6 +78,8 @@ def query(
         ]
         _print(output, "Data dictionary", ("name", "type", "meaning"), entries)
         return
+    if (output is QueryFormat.SQLITE) is (out is None):
+        raise typer.BadParameter("--format sqlite and --out FILE belong together")
     filters = _parse(where)
     research = open_research(read_settings())
     if count or facets:
@@ -81,6 +97,9 @@ def query(
         _print(output, "Answers by facet", ("facet", "value", "answers"), rows)
         return
     answers = (answer.to_json() for answer in iterate_found(research, project, filters))
+    if out is not None:
+        _write_file(out, answers)
+        return
     columns = [field.name for field in fields(ResearchAnswer)]
     _print(output, "Answers (research use only)", _TABLE, answers, columns)
 
@@ -119,14 +138,20 @@ def list_all(
 def show(
     name: str,
     project: Project = DEFAULT_PROJECT,
-    output: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.JSONL,
+    output: Annotated[SnapshotFormat, typer.Option("--format")] = SnapshotFormat.JSONL,
 ) -> None:
     """Print the answers of a snapshot as they were."""
     research = open_research(read_settings())
     with research.read() as session:
         snapshot = get_snapshot(session, project, name)
     rows = iterate_snapshot(research, project, name)
-    _print(output, f"Snapshot {name} (research use only)", _TABLE, rows, snapshot.fields)
+    _print(
+        QueryFormat(output.value),
+        f"Snapshot {name} (research use only)",
+        _TABLE,
+        rows,
+        snapshot.fields,
+    )
 
 
 @snapshots_app.command("verify")
@@ -151,6 +176,16 @@ def _parse(where: Sequence[str] | None) -> AnswerFilters:
         return parse_filters(query)
     except FilterInvalid as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _write_file(path: Path, answers: Iterable[JsonObject]) -> None:
+    try:
+        number = write_sqlite(path, describe_fields(ResearchAnswer), answers)
+    except FileExistsError as error:
+        raise typer.BadParameter(f"{path} exists: name a file that does not") from error
+    except (OSError, sqlite3.OperationalError) as error:
+        raise SettingInvalid(f"{path} cannot be written: {error}") from error
+    print(f"{number} answers in {path}")
 
 
 def _print(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
@@ -294,6 +294,21 @@ def list_held(session: Session, *, limit: int | None = None) -> list[HeldInstanc
         )
         for row in rows
     ]
+
+
+def note_scanners(session: Session, scanners: Mapping[tuple[str, str], str]) -> None:
+    """Note (study, series) -> scanner for series of earlier schemas, which knew none."""
+    for (study_instance_uid, series_instance_uid), scanner_key in scanners.items():
+        study = select(Study.id).where(Study.study_instance_uid == study_instance_uid)
+        session.execute(
+            update(Series)
+            .where(
+                Series.series_instance_uid == series_instance_uid,
+                Series.study_id.in_(study),
+                Series.scanner_key.is_(None),
+            )
+            .values(scanner_key=scanner_key)
+        )
 
 
 def iterate_stored_names(session: Session) -> Iterator[str]:

@@ -64,10 +64,10 @@ from medr1_pacs.records.words import DatePolicy, PromptKind
 WORD_HITS_MAX = 10_000
 """Hits of a search for words after which counting stops."""
 _CHUNK = 1_000
-_WINDOW = 5_000
+_WINDOWS = (5_000,)
 """Rows among which a page is looked for first."""
-_WINDOW_WITH_WORDS = 1_000
-"""The same where each row's words are looked at: that takes longer."""
+_WINDOWS_WITH_WORDS = (1_000, 10_000)
+"""The same where each row's words are looked at, which takes longer."""
 
 _OUTCOME_OF = {
     "question": "question_id",
@@ -437,37 +437,34 @@ def _next_ids(
     by one would go through all. A database's planner cannot tell the two apart: it takes filters
     for independent of each other, and of the order.
     """
-    order = AnswerFacet.answer_id if is_upward else AnswerFacet.answer_id.desc()
     conditions = _conditions(session, project, filters)
     if conditions is None:
         return []
-    window = _WINDOW_WITH_WORDS if filters.word_list else _WINDOW
-    near = (
-        select(AnswerFacet)
-        .where(AnswerFacet.project_id == conditions.project_id, *bounds)
-        .order_by(order)
-        .limit(window)
-        .cte("near")
-    )
-    row = aliased(AnswerFacet, near)
-    near_order = row.answer_id if is_upward else row.answer_id.desc()
-    found = session.scalars(
-        select(row.answer_id)
-        .where(*conditions.of(row, is_near=True))
-        .order_by(near_order)
-        .limit(limit)
-    ).all()
-    if len(found) == limit:
-        return found
-    rows = (
+    order = AnswerFacet.answer_id if is_upward else AnswerFacet.answer_id.desc()
+    for window in _WINDOWS_WITH_WORDS if filters.word_list else _WINDOWS:
+        near = (
+            select(AnswerFacet)
+            .where(AnswerFacet.project_id == conditions.project_id, *bounds)
+            .order_by(order)
+            .limit(window)
+            .cte("near")
+        )
+        row = aliased(AnswerFacet, near)
+        near_order = row.answer_id if is_upward else row.answer_id.desc()
+        found = session.scalars(
+            select(row.answer_id)
+            .where(*conditions.of(row, is_near=True))
+            .order_by(near_order)
+            .limit(limit)
+        ).all()
+        if len(found) == limit:
+            return found
+    unindexed = AnswerFacet.answer_id + 0
+    return session.scalars(
         select(AnswerFacet.answer_id)
         .where(*conditions.of(AnswerFacet), *bounds)
-        .cte("rows")
-        .prefix_with("MATERIALIZED")
-    )
-    column = rows.c.answer_id
-    return session.scalars(
-        select(column).order_by(column if is_upward else column.desc()).limit(limit)
+        .order_by(unindexed if is_upward else unindexed.desc())
+        .limit(limit)
     ).all()
 
 

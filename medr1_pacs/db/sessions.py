@@ -75,6 +75,9 @@ class Database:
         """Run a block that only reads."""
         with _named_failures(), Session(self._reading, expire_on_commit=False) as session:
             yield session
+            # Nothing was written; but psycopg forgets its prepared statements at a rollback, and
+            # to plan a join of many tables takes ten times as long as to run it.
+            session.commit()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

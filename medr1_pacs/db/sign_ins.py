@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from medr1_pacs.db.accounts import caller_of
@@ -196,6 +196,13 @@ def use_link(session: Session, token: str, *, only_administrators: bool, now: da
 
 
 # -- within ------------------------------------------------------------------------------------
+
+
+def forget_spent(session: Session, before: datetime, devices_before: datetime) -> None:
+    """Remove the rows of secrets that let nobody in since a time: the events of each stay."""
+    session.execute(delete(AccountSession).where(AccountSession.ends_at < before))
+    session.execute(delete(SignInLink).where(SignInLink.expires_at < before))
+    session.execute(delete(KnownDevice).where(KnownDevice.seen_at < devices_before))
 
 
 def _is_open(row: AccountSession, now: datetime, idle_s: int) -> bool:

@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 import pydicom
 from pydicom.data import get_testdata_file
@@ -24,18 +26,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from medr1_pacs.db.accounts import add_account, find_credentials, give_role
 from medr1_pacs.db.answers import iterate_answers
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.overview import count_prompts, list_studies
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.sign_ins import LINK_HOURS, make_link
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import Medr1Error, TransientError
 from medr1_pacs.peers import echo, send_instances
 from medr1_pacs.processes import module_command, module_environment
+from medr1_pacs.projects import DEFAULT_PROJECT, ProjectRules
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.listed import StudyListing
-from medr1_pacs.records.words import CheckpointName, Modality, StudyState
+from medr1_pacs.records.words import CheckpointName, Modality, Role, StudyState
 
 QUIET_S = 3
+_ACCOUNT = "demo"
+_WEB_PORT = 8080
+"""Where the service serves its pages once it is opened again."""
 SEED = 2026
 REAL_FILES = (
     "CT_small.dcm",
@@ -69,6 +78,7 @@ def run_tour(data_dir: Path) -> int:
             with database.read() as session:
                 answers = list(iterate_answers(session))
                 rows = list_studies(session)
+            link = _make_link(database)
             database.dispose()
     except KeyboardInterrupt:
         console.print("Stopped. Run it again to go on where it was.")
@@ -77,6 +87,7 @@ def run_tour(data_dir: Path) -> int:
         console.print(f"The demo did not finish: {error}\nIts log: {data_dir / 'demo.log'}")
         return 1
     _print(answers, rows, data_dir)
+    _print_ways_on(answers, data_dir, link)
     return 0
 
 
@@ -177,6 +188,35 @@ def _wait_for_answers(console: Console, database: Database, expected: set[str]) 
     raise TransientError(f"not every study was answered within {_ANSWER_S:.0f} s")
 
 
+def _make_link(database: Database) -> str:
+    """Make the account that looks at the demo, once, and a link that lets it in."""
+    now = datetime.now(UTC)
+    with database.write() as session:
+        found = find_credentials(session, _ACCOUNT)
+        if found is None:
+            account_id = add_account(
+                session, _ACCOUNT, actor=OPERATOR, now=now, is_administrator=True
+            )
+            give_role(
+                session,
+                _ACCOUNT,
+                Role.RESEARCHER,
+                DEFAULT_PROJECT,
+                rules=ProjectRules(),
+                actor=OPERATOR,
+                now=now,
+            )
+        else:
+            account_id = found.account_id
+        return make_link(session, account_id, actor=OPERATOR, now=now)
+
+
+def _worth_looking_at(answers: list[StoredAnswer]) -> StoredAnswer:
+    """Return a right answer about a drawing, if there is one."""
+    right = (row for row in answers if row.is_correct and _is_phantom(row))
+    return next(right, answers[0])
+
+
 def _is_phantom(answer: StoredAnswer) -> bool:
     # Ours; the real files have roots of their makers.
     return answer.study_instance_uid.startswith("2.25.")
@@ -214,13 +254,22 @@ def _print(answers: list[StoredAnswer], studies: list[StudyListing], data_dir: P
         if study.state is not StudyState.ANSWERED:
             uid = study.study_instance_uid
             console.print(f"{uid} ({study.modality}): {study.state}: {study.reason}")
-    folder = os.path.relpath(data_dir)
-    console.print(
+
+
+def _print_ways_on(answers: list[StoredAnswer], data_dir: Path, link: str) -> None:
+    folder, port = os.path.relpath(data_dir), _WEB_PORT
+    query = "" if not any(answer.is_demo for answer in answers) else "?demo=yes"
+    page = f"/projects/{DEFAULT_PROJECT}/answers"
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(
         f"Open the service again:  MEDR1_DATA_DIR={folder} .venv/bin/medr1-pacs up\n"
-        "                         and see http://127.0.0.1:8080/\n"
-        "Send your own studies:   dcmsend 127.0.0.1 11112 -aec MEDR1 +sd +r FOLDER\n"
+        f"Send your own studies:   dcmsend 127.0.0.1 11112 -aec MEDR1 +sd +r FOLDER\n"
         f"                         or MEDR1_DATA_DIR={folder} .venv/bin/medr1-pacs ingest FOLDER\n"
         f"Everything of an answer: MEDR1_DATA_DIR={folder} .venv/bin/medr1-pacs answers "
-        "--format jsonl",
+        "--format jsonl\n\n"
+        f"The pages, once it is up: http://127.0.0.1:{port}\n"
+        f"Sign in, once, within {LINK_HOURS} hours:\n"
+        f"  http://127.0.0.1:{port}/sign-in/link/{link}?next={quote(page + query)}\n"
+        "Worth looking at:\n"
+        f"  http://127.0.0.1:{port}{page}/{_worth_looking_at(answers).answer_id}",
         soft_wrap=True,
     )

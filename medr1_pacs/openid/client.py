@@ -126,7 +126,8 @@ class ProviderClient:
         with self._lock:
             if self._keys is None or anew:
                 try:
-                    self._keys = KeySet.import_key_set(self._ask("GET", url))  # type: ignore[arg-type]
+                    given = self._ask("GET", url)
+                    self._keys = KeySet.import_key_set(given)  # type: ignore[arg-type] # - unchecked
                 except (JoseError, KeyError, TypeError, ValueError) as error:
                     raise ProviderUnavailable(f"{url} holds no keys") from error
             return self._keys

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from medr1_pacs.db.instances import hashes_of_rows, iterate_stored_names
+from medr1_pacs.db.facets import list_faults, refresh_facets
+from medr1_pacs.db.instances import hashes_of_rows, iterate_stored_names, note_scanners
 from medr1_pacs.db.quarantine import list_dropped
 from medr1_pacs.db.renderings import draw_again, list_pictures, record_pixels
 from medr1_pacs.db.sessions import Database
@@ -44,6 +45,8 @@ class ReconcileReport:
     """One sentence for each row whose file is missing or changed: send the instance again."""
     pictures_lost: int = 0
     """Pictures that were missing or changed, and are drawn again."""
+    studies_found_anew: int = 0
+    """Studies whose answers research found by what they are no longer."""
 
 
 def reconcile(
@@ -69,6 +72,7 @@ def reconcile(
             if not store.instance_path(StoredName(stored_name)).exists():
                 report.damaged.append(str(InstanceDamaged(stored_name, "is missing")))
     _check_pictures(pictures, database, report)
+    _check_research_rows(database, report)
     return report
 
 
@@ -85,6 +89,7 @@ def _reconcile_files(
         known = hashes_of_rows(session, [stored.name for stored, _ in files])
         dropped = list_dropped(session, [stored.name for stored, _ in files])
     identities: list[PatientIdentity] = []
+    scanners: dict[tuple[str, str], str] = {}
     for stored, path in files:
         if stored.name in dropped and path == store.quarantine_path(stored):
             store.leave_quarantine(stored)  # a crash, or a restored folder, left it there
@@ -101,8 +106,22 @@ def _reconcile_files(
             report.damaged.append(str(InstanceDamaged(stored.name, "is not what was received")))
         elif isinstance(item, IndexedInstance):
             identities.append(item.identity)
+            if item.scanner_key:
+                scanners[item.study_instance_uid, item.series_instance_uid] = item.scanner_key
+    with database.write() as session:
+        note_scanners(session, scanners)
     record_identities(vault, identities, datetime.now(UTC))
     report.identities += len(identities)
+
+
+def _check_research_rows(database: Database, report: ReconcileReport) -> None:
+    """Write narrow rows anew that say something else than the answers do."""
+    with database.read() as session:
+        faults = list_faults(session)
+    for first in range(0, len(faults), _FILES_AT_ONCE):
+        with database.write() as session:
+            refresh_facets(session, *faults[first : first + _FILES_AT_ONCE])
+    report.studies_found_anew = len(faults)
 
 
 def _check_pictures(pictures: PictureStore, database: Database, report: ReconcileReport) -> None:

@@ -26,12 +26,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psycopg
-from factories import NOON
+from factories import NOON, make_engine_identity, make_output
 from servers import PostgresqlServer
 from sqlalchemy import event, func, insert, select, text
 
 from medr1_pacs.db import generations
 from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.generations import claim_generations, record_generated
 from medr1_pacs.db.research import count_facets, count_found, find_page
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
@@ -68,6 +69,7 @@ ANATOMIES = ("chest", "abdomen", "head", "knee", "spine", "pelvis", "breast", "r
 VOCABULARY = 3_000
 REPEATS = 5
 PAGE = 50
+_QUEUE = "benchmark"
 TEXTS = {"A": "one", "B": "two", "C": "three", "D": "four"}
 
 FILTER_SETS: dict[str, AnswerFilters] = {
@@ -392,24 +394,35 @@ def _note(noted: list[Any], _connection: Any, _cursor: Any, *statement: Any) -> 
     noted.append(statement[:2])
 
 
-def measure_writing(database: Database, batches: int = 60, batch: int = 8) -> None:
-    """Print what the narrow row adds to the transaction of a batch of answers."""
-    taken: dict[bool, list[float]] = {True: [], False: []}
+def measure_writing(database: Database, batches: int = 100, batch: int = 8) -> None:
+    """Print what narrow rows add to what a worker writes of a batch: evidence, then answers."""
+    taken: dict[tuple[str, bool], list[float]] = {}
     own = generations.add_facets, generations.lock_studies
+    identity = make_engine_identity(checkpoint="ct", is_demo=False)
+    output = make_output(raw_output="<think>It is seen.</think><answer>A</answer>")
     for number in range(batches):
         has_row = number % 2 == 0
         with database.write() as session:
             add_runs(session, batch)
+            claimed = claim_generations(session, _QUEUE, owner="benchmark", limit=batch)
+            assert claimed is not None
+        claim, work = claimed
         generations.add_facets, generations.lock_studies = own if has_row else (_nothing, _nothing)
         began = time.perf_counter()
+        with database.write() as session:
+            assert all(record_generated(session, claim, w, output, identity) for w in work)
+        parsing = time.perf_counter()
         assert parse_generations(database) == batch
-        taken[has_row].append(1000 * (time.perf_counter() - began))
+        ended = time.perf_counter()
+        taken.setdefault(("both", has_row), []).append(1000 * (ended - began))
+        taken.setdefault(("answers", has_row), []).append(1000 * (ended - parsing))
     generations.add_facets, generations.lock_studies = own
-    with_row, without = (statistics.median(taken[key]) for key in (True, False))
-    print(
-        f"{batch} answers parsed and stored: {without:.1f} ms, with narrow rows {with_row:.1f} ms "
-        f"({100 * (with_row / without - 1):+.0f} %)"
-    )
+    for what, label in (("both", "evidence and answers"), ("answers", "answers alone")):
+        with_row, without = (statistics.median(taken[what, has]) for has in (True, False))
+        print(
+            f"a batch of {batch}, {label}: {without:.1f} ms, with narrow rows {with_row:.1f} ms "
+            f"({100 * (with_row / without - 1):+.0f} %)"
+        )
 
 
 def _nothing(*_: Any) -> None:
@@ -417,7 +430,7 @@ def _nothing(*_: Any) -> None:
 
 
 def add_runs(session: Any, number: int) -> list[int]:
-    """Add further runs of the latest prompts, generated and not parsed."""
+    """Add further runs of the latest prompts, which wait for a worker."""
     template = session.scalars(
         select(Generation).order_by(Generation.id.desc()).limit(number)
     ).all()
@@ -429,8 +442,10 @@ def add_runs(session: Any, number: int) -> list[int]:
         )
         values |= {
             "run": run + 1,
-            "state": GenerationState.GENERATED,
-            "raw_output": "<think>It is seen.</think><answer>A</answer>",
+            "state": GenerationState.WAITING,
+            "waits_for": _QUEUE,
+            "checkpoint_id": None,
+            "raw_output": None,
         }
         rows.append(Generation(**{k: v for k, v in values.items() if k != "id"}))
     session.add_all(rows)

@@ -236,6 +236,20 @@ def test_a_missing_row_is_a_fault(answered, faults, database, rows):
     assert faults(newest=1) == [rows(Study)[0].id]
 
 
+def test_reconciling_writes_wrong_rows_anew_and_names_scanners(
+    answered, faults, database, rows, reconcile
+):
+    answered(*make_ct_study(DeviceSerialNumber="SN-1"))
+    with database.write() as session:
+        session.execute(update(Series).values(scanner_key=None))
+        session.execute(text("DELETE FROM answer_facet"))
+
+    assert reconcile().studies_found_anew == 1
+
+    assert faults() == []
+    assert rows(Series)[0].scanner_key in {row.scanner_key for row in rows(AnswerOrigin)}
+
+
 def test_combinations_are_kept_once(answered, rows):
     answered()
     outcomes, origins = len(rows(AnswerOutcome)), len(rows(AnswerOrigin))

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import NOON, STUDY_UID, make_indexed_instance, make_instance, make_uid, put_instance
-from fastapi import Request, Response
-from fastapi.testclient import TestClient
 from sqlalchemy import event, update
 
 from medr1_pacs.db import operations, queues
@@ -41,10 +39,9 @@ from medr1_pacs.records.words import InstanceHold, Modality, StudyState
 from medr1_pacs.web.app import make_app
 from medr1_pacs.web.dependencies import SiteRules
 from medr1_pacs.web.security import access
+from medr1_pacs.web.security.csrf import HEADER
 
 sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-
-ENGINEER = Caller(account_id=1, account="engineer", is_administrator=True, csrf_token="c5rf")
 
 
 @pytest.fixture
@@ -151,25 +148,10 @@ def status(database):
 
 
 @pytest.fixture
-def client(database, store, pictures):
-    """A browser of an administrator; `client.sign_in` makes it somebody else's."""
+def client(database, store, pictures, sign_in):
+    """A browser of an administrator."""
     app = make_app(database, store, pictures, site_rules=SiteRules(study_quiet_s=60))
-
-    def sign_in(caller):
-        app.dependency_overrides[access.signed_in] = lambda: caller
-
-    def answer(status_code):
-        def handler(request: Request, error: Exception) -> Response:
-            return Response(str(error), status_code=status_code)
-
-        return handler
-
-    app.add_exception_handler(access.NotFound, answer(404))
-    app.add_exception_handler(access.NotAllowed, answer(403))
-    sign_in(ENGINEER)
-    with TestClient(app, follow_redirects=False) as client:
-        client.sign_in = sign_in
-        yield client
+    return sign_in(app, "engineer", is_administrator=True)
 
 
 # -- studies, page by page ---------------------------------------------------------------------
@@ -577,7 +559,7 @@ def test_a_notice_is_one_of_ours_whatever_a_link_says(client, notice):
 
 
 def post(client, path, **fields):
-    return client.post(path, data={"csrf_token": "c5rf", **fields})
+    return client.post(path, data=fields)
 
 
 @sqlite
@@ -670,8 +652,9 @@ def test_every_form_that_changes_something_carries_the_token_of_the_session(
         for form in re.findall(r'<form method="post".*?</form>', client.get(page).text, re.DOTALL)
     ]
 
-    assert len(forms) == 7
-    assert all('name="csrf_token" value="c5rf"' in form for form in forms)
+    assert len(forms) == 7 + len(pages)  # each page has its sign-out
+    field = f'name="csrf_token" value="{client.headers[HEADER]}"'
+    assert all(field in form for form in forms)
 
 
 @sqlite
@@ -690,10 +673,10 @@ def test_a_page_runs_our_own_script_alone_and_sends_forms_to_us_alone(client):
 
 @sqlite
 @pytest.mark.parametrize("path", PAGES)
-def test_the_pages_are_for_administrators_alone(client, path):
-    client.sign_in(Caller(account_id=2, account="reader"))
+def test_the_pages_are_for_administrators_alone(client, sign_in, path):
+    other = sign_in(client.app, "other", {"lung": ["reader", "researcher", "auditor"]})
 
-    assert client.get(path).status_code == 403
+    assert other.get(path).status_code == 403
 
 
 @sqlite
@@ -704,7 +687,7 @@ def test_who_may_look_may_not_decide(client, add_study, full_site, rows):
         is_administrator=True,
         scopes=frozenset({Scope.OPERATIONS_READ}),
     )
-    client.sign_in(token)
+    client.app.dependency_overrides[access.signed_in] = lambda: token
     study = f"/operations/studies/{add_study(StudyState.FAILED)}"
     file = f"/operations/quarantine/{full_site.name}"
     before = len(rows(AuditEvent))

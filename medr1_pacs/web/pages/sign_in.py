@@ -86,11 +86,13 @@ async def sign_in(
 
 
 @router.get("/sign-in/link/{token}")
-def show_link(request: Request, token: str, transport: CameBy) -> Response:
+def show_link(request: Request, token: str, transport: CameBy, next: str = "") -> Response:
     """Ask for a click: what scans mails for bad links follows them, and must not spend this one."""
     if not transport.is_private:
         return refuse(request, insecure_message(request), 403)
-    return templates.TemplateResponse(request, "sign_in_link.html", {"token": token})
+    return templates.TemplateResponse(
+        request, "sign_in_link.html", {"token": token, "following": next}
+    )
 
 
 @router.post("/sign-in/link/{token}")
@@ -100,8 +102,9 @@ def use_sign_in_link(
     transport: CameBy,
     door: FrontDoor,
     database: ResearchDatabase,
+    next: Annotated[str, Form()] = "",
 ) -> Response:
-    """Sign in by a one-time link; one without a password sets it next."""
+    """Sign in by a one-time link; it leads where it says, or to set a password where none is."""
     if not transport.is_private:
         return refuse(request, insecure_message(request), 403)
     try:
@@ -115,8 +118,8 @@ def use_sign_in_link(
             and not credentials.is_from_provider
             and credentials.password_hash is None
         )
-        following = "/account" if wants_password else "/"
-        return enter(request, account_id, SignInMethod.LINK, following)
+        following = next or ("/account" if wants_password else "/")
+        return enter(request, account_id, SignInMethod.LINK, safe_path(following))
     except SignInRefused as error:
         with database.write() as session:
             tell_failed_sign_in(session, None, SignInMethod.LINK, address=transport.address)
