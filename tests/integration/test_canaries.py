@@ -24,12 +24,17 @@ from sqlalchemy import text
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.projects import declare_projects
+from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.research_views import grant_research
 from medr1_pacs.db.tables import Instance, QuarantinedInstance, Rendering
 from medr1_pacs.errors import InstanceDamaged
+from medr1_pacs.exports.sqlite_file import write_sqlite
+from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.logs import SentenceFormatter
 from medr1_pacs.part10 import encode_file_meta
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
+from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import DatePolicy
 
 STUDY_DAY, BORN = date(1987, 6, 11), date(1921, 3, 7)
@@ -279,7 +284,7 @@ def logged(caplog):
 
 @pytest.mark.parametrize("policy", list(DatePolicy))
 def test_who_a_patient_is_and_when_they_came_leaves_by_no_way(
-    lung, app, sign_in, database, logged, rows, request, policy
+    lung, app, sign_in, database, logged, rows, request, tmp_path, policy
 ):
     first_day = datetime.now(UTC).date()
     lung(policy)
@@ -294,6 +299,10 @@ def test_who_a_patient_is_and_when_they_came_leaves_by_no_way(
             (role, url): answer
             for url, answer in crawl(client, *starts, *api_of(client, "lung")).items()
         }
+    file, entries = tmp_path / "research.sqlite", describe_fields(ResearchAnswer)
+    found = (each.to_json() for each in iterate_found(database, "lung", AnswerFilters()))
+    assert write_sqlite(file, entries, found) > 0
+    pages["file", "research.sqlite"] = 200, file.read_bytes()
     if not database.is_sqlite:
         pages["view", "research_answers"] = 200, read_view(database, request)
     operator = crawl(sign_in(app, "engineer", is_administrator=True), "/", "/operations")
