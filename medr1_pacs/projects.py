@@ -125,7 +125,7 @@ def _project(path: Path, table: dict[str, str]) -> Project:
         ) from error
     if not 1 <= len(project.name) <= NAME_MAX:
         raise SettingInvalid(f"{path}: [[project]] name: 1 to {NAME_MAX} characters")
-    if not project.name.isprintable() or "/" in project.name:
+    if not project.name.isprintable() or "/" in project.name or project.name in (".", ".."):
         # It is part of addresses.
         raise SettingInvalid(
             f"{path}: [[project]] {project.name!r}: no slash, no control character"

@@ -58,7 +58,7 @@ from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_day
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
 from medr1_pacs.records.planned import Decoding
-from medr1_pacs.records.research import Count, FacetCounts, HistoryEntry, Page, ResearchAnswer
+from medr1_pacs.records.research import Count, FacetCounts, Page, ResearchAnswer
 from medr1_pacs.records.words import DatePolicy, PromptKind
 
 WORD_HITS_MAX = 10_000
@@ -230,10 +230,12 @@ def count_facets(session: Session, project: str, filters: AnswerFilters) -> Face
     return FacetCounts(_capped(total, filters), values)
 
 
-def list_history(session: Session, answer_id: int) -> list[HistoryEntry]:
+def list_history(session: Session, answer_id: int) -> list[str]:
     """Return what happened to an answer and what it was made from, the first first.
 
-    Events of its study are left out: their reasons may quote a UID.
+    The actions alone: a time would give a study's date away that a project does not show, and so
+    would a reason that names a stored file, which is named by when it was received. Events of its
+    study are left out.
     """
     made_from = session.execute(
         select(Answer.generation_id, Generation.prompt_id, Prompt.rendering_id)
@@ -248,7 +250,7 @@ def list_history(session: Session, answer_id: int) -> list[HistoryEntry]:
         "rendering": made_from.rendering_id,
     }
     rows = session.scalars(
-        select(AuditEvent)
+        select(AuditEvent.action)
         .where(
             or_(
                 *(
@@ -259,10 +261,7 @@ def list_history(session: Session, answer_id: int) -> list[HistoryEntry]:
         )
         .order_by(AuditEvent.id)
     )
-    return [
-        HistoryEntry(row.occurred_at, row.actor, row.action, row.object_type, row.reason)
-        for row in rows
-    ]
+    return list(rows)
 
 
 def read_answers(

@@ -1,8 +1,8 @@
 """CSV (RFC 4180) whose cells no spreadsheet takes for a formula.
 
-A text that begins like one (`=`, `+`, `-`, `@`, tab, carriage return) gets an apostrophe before it:
-a model can be made to write `=HYPERLINK(...)`. Numbers stay numbers; lists and objects are JSON;
-nothing is an empty cell.
+A text that begins like one (`=`, `+`, `-`, `@`, their full-width forms, tab, line break) gets an
+apostrophe before it: a model can be made to write `=HYPERLINK(...)`. Numbers stay numbers; lists
+and objects are JSON; nothing is an empty cell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from medr1_pacs.records.words import JsonObject
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
-_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_BEGINS_A_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:

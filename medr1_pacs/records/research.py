@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import Coverage, JsonObject, ParseStatus, PromptKind
@@ -182,14 +181,3 @@ class FacetCounts:
     total: Count
     values: Mapping[str, Sequence[tuple[str, int]]]
     """The most frequent first; an empty text is what is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """Something that happened to an answer or to what it was made from."""
-
-    occurred_at: datetime
-    actor: str
-    action: str
-    object_type: str
-    reason: str | None

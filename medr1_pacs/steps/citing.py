@@ -43,6 +43,7 @@ def make_snapshot(
         or name != name.strip()
         or not name.isprintable()
         or "/" in name
+        or name in (".", "..")  # steps in an address
     ):
         raise SnapshotRefused(
             f"the name of a snapshot has 1 to {NAME_MAX} printable characters and no slash"

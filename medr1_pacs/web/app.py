@@ -6,11 +6,18 @@ from functools import partial
 
 import anyio
 from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import AnswerNotFound, SnapshotNotFound, SnapshotRefused, TransientError
+from medr1_pacs.errors import (
+    AnswerNotFound,
+    SnapshotNotFound,
+    SnapshotRefused,
+    TransientError,
+    ValueRefused,
+)
 from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.storage.instances import InstanceStore
@@ -48,6 +55,7 @@ _REFUSALS = {
     SnapshotRefused: 409,
     SnapshotNotFound: 404,
     AnswerNotFound: 404,
+    ValueRefused: 422,  # PostgreSQL takes no NUL in a text, wherever it was written
 }
 
 
@@ -106,6 +114,7 @@ def make_app(
     app.exception_handler(NotSignedIn)(failures.lead_to_sign_in)
     app.exception_handler(NotAllowed)(failures.show_not_allowed)
     app.exception_handler(NotFound)(failures.show_not_found)
+    app.exception_handler(RequestValidationError)(failures.show_invalid)
     app.exception_handler(HTTPException)(failures.show_http_error)
     for error, status in _REFUSALS.items():
         app.exception_handler(error)(partial(failures.refuse_as, status))

@@ -255,7 +255,7 @@ def test_the_history_of_an_answer_is_that_of_what_made_it(answered, find, databa
     with database.read() as session:
         history = list_history(session, find()[0].answer_id)
 
-    assert [entry.action for entry in history] == [
+    assert history == [
         "prompt.created",
         "rendering.rendered",
         "generation.generated",

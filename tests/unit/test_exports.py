@@ -36,7 +36,7 @@ def test_without_rows_there_is_the_header():
     assert list(csv_lines(["answer_id", "choice"], [])) == ["answer_id,choice\r\n"]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
 def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(text):
     assert read_back({"reasoning": text}) == [{"reasoning": f"'{text}"}]
 

@@ -16,16 +16,18 @@ from medr1_pacs.db.research import (
     iterate_found,
     list_history,
 )
+from medr1_pacs.exports import json_lines
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import JsonObject
+from medr1_pacs.web.api.refusals import refusals, success
 from medr1_pacs.web.asked_filters import FILTER_PARAMETERS, Filters
 from medr1_pacs.web.dependencies import Pictures, ResearchDatabase
 from medr1_pacs.web.downloads import Format, download
 from medr1_pacs.web.pictures import picture_response
 from medr1_pacs.web.security.access import ResearchByQuery
 
-router = APIRouter(prefix="/api/v1", tags=["answers"])
+router = APIRouter(prefix="/api/v1", tags=["answers"], responses=refusals(403, 404, 422))
 
 ROW_ID_MAX = 2**63 - 1
 PAGE_MAX = 1_000
@@ -41,7 +43,12 @@ class ListFormat(StrEnum):
     CSV = "csv"
 
 
-@router.get("/answers", openapi_extra={"parameters": FILTER_PARAMETERS}, response_model=None)
+@router.get(
+    "/answers",
+    openapi_extra={"parameters": FILTER_PARAMETERS},
+    response_model=None,
+    responses=success("application/json", json_lines.MEDIA_TYPE, "text/csv"),
+)
 def list_answers(
     access: ResearchByQuery,
     database: ResearchDatabase,
@@ -99,13 +106,13 @@ def get_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
-    return answer.to_json() | {"history": [entry.action for entry in history]}
+    return answer.to_json() | {"history": history}
 
 
 @router.get(
     "/answers/{answer_id}/picture",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses=success("image/png"),
 )
 def get_picture(
     access: ResearchByQuery, database: ResearchDatabase, pictures: Pictures, answer_id: AnswerId

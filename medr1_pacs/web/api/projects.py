@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.security.access import SignedIn
 
-router = APIRouter(prefix="/api/v1", tags=["projects"])
+router = APIRouter(prefix="/api/v1", tags=["projects"], responses=refusals())
 
 
 @router.get("/projects")

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.pages.templating import templates
 from medr1_pacs.web.security.access import Browser, SignedIn
 
@@ -18,7 +19,7 @@ router = APIRouter()
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
-@router.get("/api/v1/openapi.json", tags=["reference"])
+@router.get("/api/v1/openapi.json", tags=["reference"], responses=refusals())
 def get_openapi(request: Request, caller: SignedIn) -> dict[str, Any]:
     """Return the API as OpenAPI 3.1."""
     return describe(request)

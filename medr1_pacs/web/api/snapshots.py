@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.exports import json_lines
 from medr1_pacs.filters import parse_filters
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.steps.citing import NAME_MAX, make_snapshot
+from medr1_pacs.web.api.refusals import refusals, success
 from medr1_pacs.web.dependencies import ResearchDatabase
 from medr1_pacs.web.downloads import Format, download
 from medr1_pacs.web.security.access import CitingByQuery, ResearchByQuery
 
-router = APIRouter(prefix="/api/v1", tags=["snapshots"])
+router = APIRouter(prefix="/api/v1", tags=["snapshots"], responses=refusals(403, 404, 422))
 
 
 class NewSnapshot(BaseModel):
@@ -37,7 +39,7 @@ def list_all(access: ResearchByQuery, database: ResearchDatabase) -> list[JsonOb
         return [snapshot.to_json() for snapshot in list_snapshots(session, access.project)]
 
 
-@router.post("/snapshots", status_code=201)
+@router.post("/snapshots", status_code=201, responses=refusals(400, 409))
 def make(access: CitingByQuery, database: ResearchDatabase, new: NewSnapshot) -> JsonObject:
     """Freeze what the filters find now."""
     snapshot = make_snapshot(
@@ -58,7 +60,12 @@ def get(access: ResearchByQuery, database: ResearchDatabase, name: str) -> JsonO
         return get_snapshot(session, access.project, name).to_json()
 
 
-@router.get("/snapshots/{name}/answers", response_model=None)
+@router.get(
+    "/snapshots/{name}/answers",
+    response_class=Response,
+    response_model=None,
+    responses=success(json_lines.MEDIA_TYPE, "text/csv"),
+)
 def get_answers(
     access: ResearchByQuery,
     database: ResearchDatabase,

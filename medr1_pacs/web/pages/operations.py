@@ -49,6 +49,7 @@ from medr1_pacs.steps import quarantine
 from medr1_pacs.steps.completing import complete_study
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.waiting import explain_waiting
+from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.dependencies import Instances, ResearchDatabase, Site
 from medr1_pacs.web.pages.study_table import PAGE_MAX, column_heads, link_to, parse_query
 from medr1_pacs.web.pages.templating import templates
@@ -279,7 +280,7 @@ def drop_quarantined(
 # -- for programs ------------------------------------------------------------------------------
 
 
-@router.get("/api/v1/operations/studies")
+@router.get("/api/v1/operations/studies", tags=["operations"], responses=refusals(403, 422))
 def api_studies(
     caller: OperationsReader,
     database: ResearchDatabase,
@@ -303,7 +304,7 @@ def api_studies(
     }
 
 
-@router.get("/api/v1/operations/status")
+@router.get("/api/v1/operations/status", tags=["operations"], responses=refusals(403))
 def api_status(
     caller: OperationsReader, database: ResearchDatabase, instances: Instances
 ) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a route asks of its caller, as parameters: `def page(caller: Administrator) -> ...`.
 
-A route without one of these answers anybody; `tests/unit/test_authorisation.py` lists them all.
-Whether a project exists is told to its members alone: to others it is not found.
+A route without one of these answers anybody; `tests/integration/test_authorisation.py`
+lists them all. Whether a project exists is told to its members alone: to others it is not found.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from medr1_pacs.db.sign_ins import find_caller_by_session, stamp_session
 from medr1_pacs.errors import TransientError
 from medr1_pacs.records.people import Caller
 from medr1_pacs.tokens import API_TOKEN_PREFIX, make_token
+from medr1_pacs.web.security.access import NotSignedIn
 from medr1_pacs.web.security.cookies import Cookie, read_cookie, set_cookie
 from medr1_pacs.web.security.csrf import SAFE_METHODS, csrf_token_of
 from medr1_pacs.web.security.door import Door, Transport
-from medr1_pacs.web.security.failures import render_away
+from medr1_pacs.web.security.failures import lead_to_sign_in, render_away
 from medr1_pacs.web.security.hosts import HEALTH_PATHS
 
 API = "/api/"
@@ -57,7 +58,7 @@ class Callers:
                 scope["state"]["csrf_token"] = caller.csrf_token or None
             elif path == SIGN_IN or path.startswith(SIGN_IN + "/"):
                 send = _with_sign_in_form(request, transport, send)
-        if request.state.caller is None and (refusal := _refuse_large(request)):
+        if request.state.caller is None and (refusal := _refuse_stranger(request)):
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -115,7 +116,10 @@ def _with_sign_in_form(request: Request, transport: Transport, send: Send) -> Se
     return send_with_cookie
 
 
-def _refuse_large(request: Request) -> Response | None:
+def _refuse_stranger(request: Request) -> Response | None:
+    if request.url.path.startswith(API):
+        # Nothing of the API is open; a route would read the body before it asks who sent it.
+        return lead_to_sign_in(request, NotSignedIn())
     if request.method in SAFE_METHODS:
         return None
     length = request.headers.get("content-length", "")

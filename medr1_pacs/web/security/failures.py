@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
@@ -63,6 +64,15 @@ def show_not_allowed(request: Request, error: Exception) -> Response:
 
 def show_not_found(request: Request, error: Exception) -> Response:
     return refuse(request, str(error) or "There is nothing here.", 404)
+
+
+def show_invalid(request: Request, error: Exception) -> Response:
+    """Say which value cannot be, without repeating it."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f"{' '.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
+    ]
+    return refuse(request, "; ".join(problems), 422)
 
 
 def show_http_error(request: Request, error: Exception) -> Response:
