@@ -31,6 +31,7 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy import insert as sql_insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
@@ -137,7 +138,7 @@ def _add_statement(dialect: Dialect) -> str:
         .where(values.c.has_outcome_id.is_(None))
     )
     columns = ("project_id", "answer_id", *_OWN, "outcome_id", "origin_id")
-    insert = AnswerFacet.__table__.insert().from_select(columns, rows)  # type: ignore[attr-defined]
+    insert = sql_insert(AnswerFacet).from_select(columns, rows)
     compiled = insert.returning(AnswerFacet.answer_id).compile(
         dialect=dialect, compile_kwargs={"literal_binds": True}
     )

@@ -17,7 +17,6 @@ class Scope(StrEnum):
     ANSWERS_READ = "answers:read"  #: answers, pictures, counts and snapshots of one's projects
     SNAPSHOTS_WRITE = "snapshots:write"  #: name what was found
     OPERATIONS_READ = "operations:read"  #: where studies are; of administrators
-    OPERATIONS_WRITE = "operations:write"  #: retry, complete, drop; of administrators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

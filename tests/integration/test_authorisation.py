@@ -55,8 +55,7 @@ CALLERS = (
     "closed",  # the session of a closed account that was all of these
     "answers:read",  # tokens of a researcher of lung
     "snapshots:write",
-    "operations:read",  # tokens of the administrator
-    "operations:write",
+    "operations:read",  # a token of the administrator
     "heart",  # every scope for heart alone, of an administrator and researcher of both
 )
 """In the order of the table's columns."""
@@ -64,71 +63,71 @@ CALLERS = (
 # `done` is the status where the caller may; `in` leads to the sign-in; any other is itself.
 # The project of a path is lung. A token is for the API: elsewhere its program is nobody.
 TABLE = """
-  done | nob rea res aud adm str clo | ans sna opr opw hea
+  done | nob rea res aud adm str clo | ans sna opr hea
 -- open
-GET /static                                                                    200 | + + + + + + + | + + + + +
-GET /healthz                                                                   200 | + + + + + + + | + + + + +
-GET /readyz                                                                    503 | + + + + + + + | + + + + +
-GET /sign-in                                                                   200 | + 303 303 303 303 303 + | + + + + +
-GET /sign-in/link/{token}                                                      200 | + + + + + + + | + + + + +
-GET /sign-in/provider                                                          404 | + + + + + + + | + + + + +
-GET /sign-in/provider/callback                                                 404 | + + + + + + + | + + + + +
-POST /sign-in                                                                  303 | + + + + + + + | + + + + +
-POST /sign-in/link/{token}                                                     303 | + + + + + + + | + + + + +
+GET /static                                                                    200 | + + + + + + + | + + + +
+GET /healthz                                                                   200 | + + + + + + + | + + + +
+GET /readyz                                                                    503 | + + + + + + + | + + + +
+GET /sign-in                                                                   200 | + 303 303 303 303 303 + | + + + +
+GET /sign-in/link/{token}                                                      200 | + + + + + + + | + + + +
+GET /sign-in/provider                                                          404 | + + + + + + + | + + + +
+GET /sign-in/provider/callback                                                 404 | + + + + + + + | + + + +
+POST /sign-in                                                                  303 | + + + + + + + | + + + +
+POST /sign-in/link/{token}                                                     303 | + + + + + + + | + + + +
 -- one's own
-GET /                                                                          200 | in + + + + + in | in in in in in
-GET /api                                                                       200 | in + + + + + in | in in in in in
-GET /account                                                                   200 | in + + + + + in | in in in in in
-POST /account/sessions/{session_id}/end                                        303 | in + + + + + in | in in in in in
-POST /account/tokens                                                           200 | in + + + + + in | in in in in in
-POST /account/tokens/{token_id}/revoke                                         303 | in + + + + + in | in in in in in
-POST /account/password                                                         200 | in + + + + + in | in in in in in
-POST /sign-out                                                              leaves | in + + + + + in | in in in in in
+GET /                                                                          200 | in + + + + + in | in in in in
+GET /api                                                                       200 | in + + + + + in | in in in in
+GET /account                                                                   200 | in + + + + + in | in in in in
+POST /account/sessions/{session_id}/end                                        303 | in + + + + + in | in in in in
+POST /account/tokens                                                           200 | in + + + + + in | in in in in
+POST /account/tokens/{token_id}/revoke                                         303 | in + + + + + in | in in in in
+POST /account/password                                                         200 | in + + + + + in | in in in in
+POST /sign-out                                                              leaves | in + + + + + in | in in in in
 -- a project's
-GET /projects/{project}/answers                                                200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/answers.{output}                                       200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/answers/{answer_id}                                    200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/answers/{answer_id}/picture.png                        200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/dictionary                                             200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/snapshots                                              200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in in
-GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in in
-POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in in
+GET /projects/{project}/answers                                                200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/answers.{output}                                       200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/answers/{answer_id}                                    200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/answers/{answer_id}/picture.png                        200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/dictionary                                             200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/snapshots                                              200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
+POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
 -- for programs, and for browsers too
-GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + + +
-GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + + +
-GET /api/v1/answers                                                            200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/answers/counts                                                     200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/answers/{answer_id}                                                200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/answers/{answer_id}/picture                                        200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/dictionary                                                         200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/snapshots                                                          200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/snapshots/{name}                                                   200 | 401 403 + + 404 404 401 | + 403 404 404 404
-GET /api/v1/snapshots/{name}/answers                                           200 | 401 403 + + 404 404 401 | + 403 404 404 404
-POST /api/v1/snapshots                                                         201 | 401 403 + 403 404 404 401 | 403 + 404 404 404
-GET /api/v1/operations/studies                                                 200 | 401 403 403 403 + 403 401 | 403 403 + 403 403
-GET /api/v1/operations/status                                                  200 | 401 403 403 403 + 403 401 | 403 403 + 403 403
+GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
+GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
+GET /api/v1/answers                                                            200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/answers/counts                                                     200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/answers/{answer_id}                                                200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/answers/{answer_id}/picture                                        200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/dictionary                                                         200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/snapshots                                                          200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/snapshots/{name}                                                   200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/snapshots/{name}/answers                                           200 | 401 403 + + 404 404 401 | + 403 404 404
+POST /api/v1/snapshots                                                         201 | 401 403 + 403 404 404 401 | 403 + 404 404
+GET /api/v1/operations/studies                                                 200 | 401 403 403 403 + 403 401 | 403 403 + 403
+GET /api/v1/operations/status                                                  200 | 401 403 403 403 + 403 401 | 403 403 + 403
 -- an administrator's
-GET /operations                                                                200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/fragments/status                                               200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/studies/{study_instance_uid}                                   200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/fragments/studies/{study_instance_uid}                         200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/quarantine                                                     200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/quarantine/{stored_name}                                       200 | in 403 403 403 + 403 in | in in in in in
-GET /operations/refused                                                        200 | in 403 403 403 + 403 in | in in in in in
-POST /operations/studies/{study_instance_uid}/retry                            303 | in 403 403 403 + 403 in | in in in in in
-POST /operations/studies/{study_instance_uid}/complete                         303 | in 403 403 403 + 403 in | in in in in in
-POST /operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/accept 303 | in 403 403 403 + 403 in | in in in in in
-POST /operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/refuse 303 | in 403 403 403 + 403 in | in in in in in
-POST /operations/quarantine/{stored_name}/retry                                303 | in 403 403 403 + 403 in | in in in in in
-POST /operations/quarantine/{stored_name}/drop                                 303 | in 403 403 403 + 403 in | in in in in in
-GET /accounts                                                                  200 | in 403 403 403 + 403 in | in in in in in
-POST /accounts                                                                 200 | in 403 403 403 + 403 in | in in in in in
-POST /accounts/{name}/roles                                                    303 | in 403 403 403 + 403 in | in in in in in
-POST /accounts/{name}/roles/remove                                             303 | in 403 403 403 + 403 in | in in in in in
-POST /accounts/{name}/link                                                     200 | in 403 403 403 + 403 in | in in in in in
-POST /accounts/{name}/close                                                    303 | in 403 403 403 + 403 in | in in in in in
-POST /accounts/{name}/reopen                                                   303 | in 403 403 403 + 403 in | in in in in in
+GET /operations                                                                200 | in 403 403 403 + 403 in | in in in in
+GET /operations/fragments/status                                               200 | in 403 403 403 + 403 in | in in in in
+GET /operations/studies/{study_instance_uid}                                   200 | in 403 403 403 + 403 in | in in in in
+GET /operations/fragments/studies/{study_instance_uid}                         200 | in 403 403 403 + 403 in | in in in in
+GET /operations/quarantine                                                     200 | in 403 403 403 + 403 in | in in in in
+GET /operations/quarantine/{stored_name}                                       200 | in 403 403 403 + 403 in | in in in in
+GET /operations/refused                                                        200 | in 403 403 403 + 403 in | in in in in
+POST /operations/studies/{study_instance_uid}/retry                            303 | in 403 403 403 + 403 in | in in in in
+POST /operations/studies/{study_instance_uid}/complete                         303 | in 403 403 403 + 403 in | in in in in
+POST /operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/accept 303 | in 403 403 403 + 403 in | in in in in
+POST /operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/refuse 303 | in 403 403 403 + 403 in | in in in in
+POST /operations/quarantine/{stored_name}/retry                                303 | in 403 403 403 + 403 in | in in in in
+POST /operations/quarantine/{stored_name}/drop                                 303 | in 403 403 403 + 403 in | in in in in
+GET /accounts                                                                  200 | in 403 403 403 + 403 in | in in in in
+POST /accounts                                                                 200 | in 403 403 403 + 403 in | in in in in
+POST /accounts/{name}/roles                                                    303 | in 403 403 403 + 403 in | in in in in
+POST /accounts/{name}/roles/remove                                             303 | in 403 403 403 + 403 in | in in in in
+POST /accounts/{name}/link                                                     200 | in 403 403 403 + 403 in | in in in in
+POST /accounts/{name}/close                                                    303 | in 403 403 403 + 403 in | in in in in
+POST /accounts/{name}/reopen                                                   303 | in 403 403 403 + 403 in | in in in in
 """  # noqa: E501 - a table is read along its lines
 
 
@@ -286,7 +285,6 @@ def call_as(app, browse, sign_in, give_token, database):
         "answers:read": lambda: token("researcher", "answers:read"),
         "snapshots:write": lambda: token("researcher", "snapshots:write"),
         "operations:read": lambda: token("administrator", "operations:read"),
-        "operations:write": lambda: token("administrator", "operations:write"),
         "heart": lambda: give_token(
             app,
             "everything",

@@ -24,7 +24,7 @@ from medr1_pacs.web.security.limits import SignInLimits
 
 router = APIRouter()
 
-_OPERATIONS = (Scope.OPERATIONS_READ, Scope.OPERATIONS_WRITE)
+_OPERATIONS = (Scope.OPERATIONS_READ,)
 
 
 @router.get("/account")

@@ -53,7 +53,7 @@ from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.dependencies import Instances, ResearchDatabase, Site
 from medr1_pacs.web.pages.study_table import PAGE_MAX, column_heads, link_to, parse_query
 from medr1_pacs.web.pages.templating import templates
-from medr1_pacs.web.security.access import NotFound, OperationsReader, OperationsWriter
+from medr1_pacs.web.security.access import Administrator, NotFound, OperationsReader
 
 router = APIRouter()
 
@@ -183,7 +183,7 @@ def refused(request: Request, caller: OperationsReader, database: ResearchDataba
 
 @router.post("/operations/studies/{study_instance_uid}/retry")
 def retry_study(
-    request: Request, caller: OperationsWriter, database: ResearchDatabase, study_instance_uid: str
+    request: Request, caller: Administrator, database: ResearchDatabase, study_instance_uid: str
 ) -> Response:
     """Give the failed work of a study its attempts back."""
     page = _study_path(study_instance_uid)
@@ -196,7 +196,7 @@ def retry_study(
 
 @router.post("/operations/studies/{study_instance_uid}/complete")
 def complete(
-    request: Request, caller: OperationsWriter, database: ResearchDatabase, study_instance_uid: str
+    request: Request, caller: Administrator, database: ResearchDatabase, study_instance_uid: str
 ) -> Response:
     """Call a study complete before its time."""
     page = _study_path(study_instance_uid)
@@ -210,7 +210,7 @@ def complete(
 @router.post("/operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/accept")
 def accept_instance(
     request: Request,
-    caller: OperationsWriter,
+    caller: Administrator,
     database: ResearchDatabase,
     site: Site,
     study_instance_uid: str,
@@ -228,7 +228,7 @@ def accept_instance(
 @router.post("/operations/studies/{study_instance_uid}/instances/{sop_instance_uid}/refuse")
 def refuse_instance(
     request: Request,
-    caller: OperationsWriter,
+    caller: Administrator,
     database: ResearchDatabase,
     study_instance_uid: str,
     sop_instance_uid: str,
@@ -243,7 +243,7 @@ def refuse_instance(
 @router.post("/operations/quarantine/{stored_name}/retry")
 def retry_quarantined(
     request: Request,
-    caller: OperationsWriter,
+    caller: Administrator,
     database: ResearchDatabase,
     instances: Instances,
     stored_name: str,
@@ -260,7 +260,7 @@ def retry_quarantined(
 @router.post("/operations/quarantine/{stored_name}/drop")
 def drop_quarantined(
     request: Request,
-    caller: OperationsWriter,
+    caller: Administrator,
     database: ResearchDatabase,
     instances: Instances,
     stored_name: str,

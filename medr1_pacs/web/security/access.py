@@ -121,8 +121,6 @@ Browser = Annotated[Caller, Depends(_browser)]
 """A person, not a token."""
 OperationsReader = Annotated[Caller, Depends(_administrator(Scope.OPERATIONS_READ))]
 """An administrator who looks."""
-OperationsWriter = Annotated[Caller, Depends(_administrator(Scope.OPERATIONS_WRITE))]
-"""An administrator who changes where work is."""
 Administrator = Annotated[Caller, Depends(_browsing_administrator)]
 """An administrator at a browser: accounts and roles are not for tokens."""
 Member = Annotated[ProjectAccess, Depends(_in_project(None, *Role))]
