@@ -108,8 +108,8 @@ def served(app):
 
 
 @pytest.fixture
-def follow(ada, served, app, give_token, site, tmp_path):
-    """Follow recipes one after the other, as a researcher of `lung` does; what they print."""
+def run(ada, served, app, give_token, site, tmp_path):
+    """Run a program where a researcher of `lung` works; what it prints."""
     program = give_token(app, roles={"lung": [Role.RESEARCHER]})
     connection = psycopg.conninfo.conninfo_to_dict(site.database_url.replace("+psycopg", ""))
     environment = module_environment() | {
@@ -136,6 +136,13 @@ def follow(ada, served, app, give_token, site, tmp_path):
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def follow(run):
+    """Follow recipes one after the other; what they print."""
 
     def follow(*names):
         if any(name.endswith("-sqlite") for name in names):
@@ -228,6 +235,15 @@ def test_the_hash_of_a_snapshot_is_that_of_its_download(follow):
 
     assert (made["name"], made["filters"]) == ("Table 2", {"modality": ["X-Ray"]})
     assert printed[end:].split() == [made["sha256"], "table-2.jsonl"]
+
+
+@postgresql_only
+def test_every_command_of_the_page_runs(run):
+    commands = re.findall(r"^    (medr1-pacs .*)$", PAGE.read_text("utf-8"), re.M)
+
+    assert len(commands) > 10
+    for command in commands:
+        run(["bash", "-euo", "pipefail", "-c", command])
 
 
 def test_every_block_of_the_recipes_is_run():
