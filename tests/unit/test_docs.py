@@ -8,6 +8,8 @@ import pytest
 from typer.main import get_command
 
 from medr1_pacs.cli import app
+from medr1_pacs.exports.markdown import dictionary_page
+from medr1_pacs.filters import CHOICES, AnswerFilters
 from medr1_pacs.questions import lint
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.questions.conditions import ROUTED_FACTS
@@ -15,9 +17,12 @@ from medr1_pacs.questions.schema import Aggregate, Question
 from medr1_pacs.questions.truths import FUNCTIONS
 from medr1_pacs.questions.windows import PRESETS
 from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.people import Scope
+from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import (
     Coverage,
+    DatePolicy,
     Modality,
     ParseStatus,
     PromptKind,
@@ -28,6 +33,10 @@ from medr1_pacs.records.words import (
 )
 from medr1_pacs.selection import MAX_FRAMES, POLICIES
 from medr1_pacs.settings import Settings
+from medr1_pacs.web.api import answers as api_answers
+from medr1_pacs.web.api import projects as api_projects
+from medr1_pacs.web.api import reference as api_reference
+from medr1_pacs.web.api import snapshots as api_snapshots
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -35,13 +44,46 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 # Where a search must find something: one that finds nothing would pass every check.
 PAGES_WITH_LINKS = {
     "README.md",
+    "researchers.md",
+    "readers.md",
+    "auditors.md",
+    "engineers.md",
     "accounts.md",
     "operating.md",
     "site.md",
     "questions.md",
     "answers.md",
 }
-PAGES_WITH_COMMANDS = {"accounts.md", "operating.md", "site.md", "questions.md", "answers.md"}
+PAGES_WITH_COMMANDS = {
+    "accounts.md",
+    "researchers.md",
+    "auditors.md",
+    "engineers.md",
+    "operating.md",
+    "site.md",
+    "questions.md",
+    "answers.md",
+}
+SCREENSHOTS = {
+    "start",
+    "answers",
+    "answer",
+    "snapshot",
+    "operations",
+    "study",
+    "accounts",
+    "account",
+    "api",
+}
+"""Made by the tests in a browser: a page may show one that is not there yet."""
+
+WRITE_DICTIONARY = """.venv/bin/python - > docs/dictionary.md <<END
+from medr1_pacs.exports.markdown import dictionary_page
+from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.research import ResearchAnswer
+
+print(dictionary_page(describe_fields(ResearchAnswer)), end="")
+END"""
 
 
 def read(name: str) -> str:
@@ -79,6 +121,8 @@ def command_names(command, prefix="") -> set[str]:
 
 
 def leads_somewhere(page: Path, target: str) -> bool:
+    if screenshot := re.fullmatch(r"screenshots/(\w+)\.png", target):
+        return screenshot[1] in SCREENSHOTS
     file, _, anchor = target.partition("#")
     linked = (page.parent / file) if file else page
     return linked.exists() and (not anchor or anchor in sections(linked.read_text("utf-8")))
@@ -104,7 +148,7 @@ def test_every_command_that_a_page_shows_exists():
         (path.name, f"{name} {second}".strip() if name in groups else name)
         for path in PAGES
         for name, second in re.findall(
-            r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z]+))?", read(path.name), re.M
+            r"(?:`|^ +(?:.* )?)medr1-pacs +([a-z]+)(?: +([a-z][a-z-]*))?", read(path.name), re.M
         )
     ]
 
@@ -112,7 +156,9 @@ def test_every_command_that_a_page_shows_exists():
     assert [(page, command) for page, command in shown if command not in known] == []
 
 
-@pytest.mark.parametrize("name", ["accounts.md", "operating.md", "site.md"])
+@pytest.mark.parametrize(
+    "name", ["accounts.md", "operating.md", "site.md", "researchers.md", "engineers.md"]
+)
 def test_a_page_begins_with_the_list_of_its_sections(name):
     head, *rest = re.split(r"^## ", read(name), flags=re.M)
     listed = re.findall(r"^- \[(.+)\]\(#", head, flags=re.M)
@@ -122,7 +168,19 @@ def test_a_page_begins_with_the_list_of_its_sections(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["accounts.md", "operating.md", "site.md", "questions.md", "answers.md"]
+    "name",
+    [
+        "accounts.md",
+        "operating.md",
+        "site.md",
+        "questions.md",
+        "answers.md",
+        "researchers.md",
+        "dictionary.md",
+        "readers.md",
+        "auditors.md",
+        "engineers.md",
+    ],
 )
 def test_a_page_for_users_says_what_this_is_not_for(name):
     head = " ".join(read(name).split("\n## ")[0].split())
@@ -180,6 +238,41 @@ def test_every_role_and_every_scope_has_its_row():
 
     assert set(table_under(page, "Roles")) == set(Role)
     assert set(table_under(page, "Tokens for programs")) == set(Scope)
+
+
+# -- research ----------------------------------------------------------------------------------
+
+
+def test_every_filter_has_its_row_as_the_source_says_it():
+    table = table_under(read("researchers.md"), "Filters")
+
+    assert {name: cells[0] for name, cells in table.items()} == {
+        entry.name: entry.meaning for entry in describe_fields(AnswerFilters)
+    }
+    assert list(table) == [field.name for field in fields(AnswerFilters)]
+    for name, choices in CHOICES.items():
+        assert table[name][1] == ", ".join(f"`{choice}`" for choice in choices)
+
+
+def test_every_policy_of_dates_has_its_row():
+    table = table_under(read("researchers.md"), "What is shown of a patient")
+
+    assert set(table) == set(DatePolicy)
+
+
+def test_every_address_of_the_research_api_has_its_row():
+    apis = (api_projects, api_answers, api_snapshots, api_reference)
+    addresses = {route.path for api in apis for route in api.router.routes}
+
+    assert set(table_under(read("researchers.md"), "The API")) == {
+        address for address in addresses if address.startswith("/api/v1/")
+    }
+
+
+def test_the_dictionary_is_that_of_the_source():
+    page = dictionary_page(describe_fields(ResearchAnswer))
+
+    assert read("dictionary.md") == page, f"write it anew:\n{WRITE_DICTIONARY}"
 
 
 # -- answers -----------------------------------------------------------------------------------

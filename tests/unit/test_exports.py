@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from medr1_pacs.exports.comma_separated import csv_lines
 from medr1_pacs.exports.json_lines import json_line
+from medr1_pacs.exports.markdown import dictionary_page
+from medr1_pacs.records.dictionary import DictionaryEntry
 
 
 def read_back(*rows):
@@ -75,3 +77,9 @@ def test_an_answer_is_what_its_json_says():
     assert values == answer.to_json()
     assert values["answered_at"] == "2026-03-02T12:00:00+00:00"
     assert list(values) == list(type(answer).__slots__)
+
+
+def test_a_bar_does_not_end_a_cell_of_the_dictionary():
+    page = dictionary_page([DictionaryEntry("kvp", "float | None", "kV.")])
+
+    assert page.endswith("\n| `kvp` | `float \\| None` | kV. |\n")
