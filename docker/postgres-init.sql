@@ -24,3 +24,5 @@ ALTER ROLE medr1_vault SET search_path = vault;
 -- `medr1-pacs db upgrade` says CREATE SCHEMA IF NOT EXISTS vault, and PostgreSQL asks for this right
 -- before it looks whether the schema exists.
 GRANT CREATE ON DATABASE :"DBNAME" TO medr1_vault;
+-- `medr1-pacs db grant-research` makes a schema for each project's view.
+GRANT CREATE ON DATABASE :"DBNAME" TO medr1;

@@ -69,6 +69,8 @@ _WINDOWS = (5_000,)
 _WINDOWS_WITH_WORDS = (1_000, 10_000)
 """The same where each row's words are looked at, which takes longer."""
 
+_YEAR = len("2024")
+
 _OUTCOME_OF = {
     "question": "question_id",
     "task": "task",
@@ -493,10 +495,11 @@ class _Conditions:
             conditions.append(row.is_current)
         if origin := _origin(filters):
             conditions.append(row.origin_id.in_(select(AnswerOrigin.id).where(*origin)))
-        if filters.since:
+        # The origin knows the year; only a month or a day is asked of the row.
+        if len(filters.since) > _YEAR:
             since = func.substr(filters.since, 1, func.length(row.study_date))
             conditions.append(row.study_date >= since)
-        if filters.until:
+        if len(filters.until) > _YEAR:
             until = func.substr(row.study_date, 1, len(filters.until))
             conditions.append(until <= filters.until)
         uses = select(ProjectStudy.study_id).where(ProjectStudy.project_id == self.project_id)
@@ -576,11 +579,11 @@ def _origin(filters: AnswerFilters) -> list[ColumnElement[bool]]:
         for facet, name in _ORIGIN_OF.items()
         if getattr(filters, facet)
     ]
-    # The row's own date decides; the year says where to look.
     if filters.since:
-        conditions.append(AnswerOrigin.study_year >= filters.since[:4])
+        conditions.append(AnswerOrigin.study_year >= filters.since[:_YEAR])
     if filters.until:
-        conditions.append(AnswerOrigin.study_year <= filters.until[:4])
+        conditions.append(AnswerOrigin.study_year <= filters.until[:_YEAR])
+        conditions.append(AnswerOrigin.study_year != "")
     return conditions
 
 

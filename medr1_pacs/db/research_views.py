@@ -58,6 +58,7 @@ def grant_research(session: Session, role: str, project: str, *, actor: str) -> 
     if row is None:
         raise GrantRefused(f"there is no project {project!r}")
     _check_role(connection, role)
+    _check_own_role(connection)
     _create_view(connection, project)
     _grant(connection, role, schema_of(project))
     add_event(
@@ -130,6 +131,22 @@ def _postgresql(session: Session) -> Connection:
             "`medr1-pacs query --project NAME --format sqlite --out FILE`"
         )
     return connection
+
+
+def _check_own_role(connection: Connection) -> None:
+    """The service makes a schema for the view: not every site's role may."""
+    database, role, may_create = connection.execute(
+        text(
+            "SELECT current_database(), current_user, "
+            "has_database_privilege(current_database(), 'CREATE')"
+        )
+    ).one()
+    if not may_create:
+        raise GrantRefused(
+            f"the service's own role {role} may make no schema in the database: a superuser says "
+            f"once GRANT CREATE ON DATABASE {_quote(connection, database)} TO "
+            f"{_quote(connection, role)}"
+        )
 
 
 def _check_role(connection: Connection, role: str) -> None:

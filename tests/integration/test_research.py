@@ -92,6 +92,8 @@ def radiograph_and_ct(answered):
         ({"since": "2025-06-01"}, "X-Ray"),
         ({"until": "2024"}, "CT"),
         ({"until": "2024-01-01"}, "CT"),
+        ({"until": "2024-06"}, "CT"),
+        ({"since": "2024-06"}, "CT X-Ray"),
         ({"since": "2023", "until": "2024-12-31"}, "CT"),
         ({"sex": "F"}, "CT"),
         ({"age_band": "60-69"}, "CT"),

@@ -20,6 +20,7 @@ from medr1_pacs.db.research_views import (
     schema_of,
 )
 from medr1_pacs.db.schema import Branch, upgrade_schema
+from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import AuditEvent
 from medr1_pacs.errors import GrantRefused
 from medr1_pacs.filters import AnswerFilters
@@ -255,3 +256,19 @@ def test_a_project_with_an_odd_name_has_its_view(database, answered, indexer, gr
     rows = as_role(f"SELECT DISTINCT project FROM {grant(name)}")
 
     assert rows == [{"project": name}]
+
+
+@postgresql_only
+def test_a_service_that_may_make_no_schema_says_who_can_change_that(two_projects, database, role):
+    with database.connection() as connection:
+        connection.execute(text("CREATE ROLE poor_service LOGIN"))
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO poor_service"))
+    url = database.url.replace("medr1@", "poor_service@")
+    poor = Database(url)
+    try:
+        with poor.write() as session, pytest.raises(GrantRefused, match="GRANT CREATE ON DATABASE"):
+            grant_research(session, role, "lung", actor="operator")
+    finally:
+        poor.dispose()
+        with database.connection() as connection:
+            connection.execute(text("DROP OWNED BY poor_service; DROP ROLE poor_service"))
