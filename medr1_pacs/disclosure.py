@@ -1,7 +1,7 @@
 """export: what research is shown of when and how old; pure.
 
-A project says how it shows dates. Days of receiving and answering are shown by the same rule: a
-study that is asked about on the day it was acquired would give its date away.
+A project says how it shows dates. Of when we answered no more than the year is shown: a study that
+is asked about on the day it was acquired would give its date away.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ def shown_date(study_date: str | None, policy: DatePolicy, shift_days: int) -> s
     return _shown(day, policy, shift_days)
 
 
-def shown_day(moment: datetime, policy: DatePolicy, shift_days: int) -> str | None:
-    """Return the day of something we did as a project shows it."""
-    return _shown(moment.date(), policy, shift_days)
+def shown_moment(moment: datetime, policy: DatePolicy) -> str | None:
+    """Return when we did something as a project shows it: the year, or None.
+
+    Shifted, it would tell who saw it happen by how many days the patient's dates are moved.
+    """
+    return f"{moment.year:04}" if policy is DatePolicy.YEAR else None
 
 
 def _shown(day: date, policy: DatePolicy, shift_days: int) -> str | None:

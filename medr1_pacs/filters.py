@@ -28,8 +28,10 @@ from medr1_pacs.records.words import (
 UNKNOWN = "(none)"
 """Stands for a value that is not known, where an empty one would be read as no filter."""
 WORDS_MAX = 20
+VALUES_MAX = 100
+"""Values of one filter."""
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 _VALUE_MAX = 128
 
 
@@ -174,6 +176,8 @@ def parse_filters(query: Mapping[str, Iterable[str]]) -> AnswerFilters:
         texts = tuple(dict.fromkeys(text for text in map(str.strip, given) if text))
         if not texts:
             continue
+        if len(texts) > VALUES_MAX:
+            raise FilterInvalid(f"the filter {name!r} takes at most {VALUES_MAX} values")
         for text in texts:
             _check(name, text)
         if isinstance(known[name], tuple):
@@ -190,7 +194,9 @@ def _check(name: str, text: str) -> None:
         raise FilterInvalid(f"the filter {name!r} takes at most {_VALUE_MAX} characters")
     if "\x00" in text:
         raise FilterInvalid(f"the filter {name!r} takes no NUL character")
-    if (choices := CHOICES.get(name)) and text not in choices:
+    is_known = text in CHOICES.get(name, (text,)) or (text == UNKNOWN and name in FACETS)
+    if not is_known:
+        choices = CHOICES[name]
         raise FilterInvalid(f"{name} = {text!r}: use one of {', '.join(choices)}")
     if name in ("since", "until") and not _DATE.fullmatch(text):
         raise FilterInvalid(f"{name} = {text!r}: use 2024, 2024-01 or 2024-01-17")

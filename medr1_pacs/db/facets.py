@@ -10,7 +10,8 @@ the two commits last tells.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -70,6 +71,8 @@ OUTCOME = (
     "correctness",
 )
 ORIGIN = ("modality", "anatomy", "scanner_key", "study_year", "sex", "age_band")
+_IS_KNOWN = ProjectStudy.patient_pseudonym.is_not(None)
+"""A project finds nothing of a study before it has names for it; who gives them writes the rows."""
 _OWN = ("study_id", "is_current", "study_version", "study_date")
 
 
@@ -97,25 +100,44 @@ def lock_study_of_rendering(session: Session, rendering_id: int) -> None:
     lock_studies(session, ids)
 
 
-def add_facets(session: Session, answer_ids: Collection[int]) -> None:
-    """Write the facets of answers that were just stored; their studies are locked already."""
-    if not answer_ids:
+def add_facets(session: Session, study_of: Mapping[int, int]) -> None:
+    """Write the facets of answers that were just stored; their studies are locked already.
+
+    Parameters
+    ----------
+    study_of
+        Answer id -> study id.
+    """
+    if not study_of:
         return
     # Nearly always every combination is known, and one statement does.
-    if new := set(answer_ids) - _add_with_known_combinations(session, answer_ids):
-        _write(session, _BY_ANSWER, new)
+    written = Counter(_add_with_known_combinations(session, study_of.keys()))
+    uses = _count_uses(session, set(study_of.values()))
+    if incomplete := [id_ for id_, study in study_of.items() if written[id_] < uses.get(study, 0)]:
+        _write(session, _BY_ANSWER, incomplete)
 
 
-def _add_with_known_combinations(session: Session, answer_ids: Collection[int]) -> set[int]:
-    """Write what needs no new combination; returns the answers that have their rows."""
+def _add_with_known_combinations(session: Session, answer_ids: Collection[int]) -> list[int]:
+    """Write what needs no new combination; returns the answer of each row."""
     connection = session.connection()
-    if connection.dialect.name == "sqlite":
-        statement, ids = _add_statement(connection.dialect), json.dumps(list(answer_ids))
-        return set(connection.exec_driver_sql(statement, (ids,)).scalars())
-    # Planned once a connection: that takes ten times as long as to run it.
-    connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
     statement = _add_statement(connection.dialect)
-    return set(connection.exec_driver_sql(statement, (list(answer_ids),)).scalars())
+    if connection.dialect.name == "sqlite":
+        ids: Any = json.dumps(list(answer_ids))
+    else:
+        ids = list(answer_ids)
+        # Planned once a connection: that takes ten times as long as to run it.
+        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    return list(connection.exec_driver_sql(statement, (ids,)).scalars())
+
+
+def _count_uses(session: Session, study_ids: Collection[int]) -> dict[int, int]:
+    """Return study id -> in how many projects it has its pseudonyms."""
+    rows = session.execute(
+        select(ProjectStudy.study_id, func.count().label("number"))
+        .where(ProjectStudy.study_id.in_(study_ids), _IS_KNOWN)
+        .group_by(ProjectStudy.study_id)
+    )
+    return {row.study_id: row.number for row in rows}
 
 
 @cache
@@ -329,7 +351,7 @@ def _values(which: ColumnElement[bool]) -> Select[Any]:
                 AnswerFacet.answer_id == Answer.id,
             ),
         )
-        .where(which)
+        .where(which, _IS_KNOWN)
         .subquery()
     )
     correctness = case(

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.facets import lock_studies, refresh_facets
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.tables import (
     Instance,
@@ -55,14 +55,21 @@ def has_unnamed(session: Session) -> bool:
 def name_studies(session: Session, site_key: bytes, *, limit: int) -> int:
     """Write the pseudonyms and shown dates that are missing, the oldest first; returns how many
     times a project uses a study that was."""
+    waiting = session.execute(
+        select(ProjectStudy.id, ProjectStudy.study_id)
+        .where(~ProjectStudy.is_named)
+        .order_by(ProjectStudy.id)
+        .limit(limit)
+    ).all()
+    # Before anything of them is read: who selects more of a study meanwhile says so afterwards.
+    lock_studies(session, {row.study_id for row in waiting})
     rows = session.execute(
         select(ProjectStudy, Project, Study, Patient.patient_key)
         .join(Project, ProjectStudy.project_id == Project.id)
         .join(Study, ProjectStudy.study_id == Study.id)
         .join(Patient, Study.patient_id == Patient.id)
-        .where(~ProjectStudy.is_named)
+        .where(ProjectStudy.id.in_([row.id for row in waiting]), ~ProjectStudy.is_named)
         .order_by(ProjectStudy.id)
-        .limit(limit)
         .with_for_update(of=ProjectStudy)
     ).all()
     for use, project, study, patient_key in rows:

@@ -54,7 +54,7 @@ from medr1_pacs.db.tables import (
     Series,
     Study,
 )
-from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_day
+from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_moment
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
 from medr1_pacs.records.planned import Decoding
@@ -281,7 +281,6 @@ def wide_answers(project: str) -> Select[Any]:
     more = {
         "answered_at": Answer.answered_at,
         "dates": Project.dates,
-        "date_shift_days": ProjectStudy.date_shift_days,
     }
     return _joined(project, answer_columns() | more)
 
@@ -290,16 +289,16 @@ def answers_as_shown(project: str) -> Select[Any]:
     """Build what PostgreSQL itself can show of a project: the same fields in the same order."""
     columns = answer_columns()
     truth = columns["truth"]
-    shown_on = func.timezone("UTC", Answer.answered_at)
-    shifted = shown_on - func.make_interval(0, 0, 0, ProjectStudy.date_shift_days)
     derived = {
         "age_years": case((Study.age_years <= AGE_MAX, Study.age_years)),
         "is_correct": case(
             (truth.is_(None), null()), else_=func.coalesce(Answer.choice_text == truth, False)
         ),
         "answered_on": case(
-            (Project.dates == DatePolicy.YEAR, func.to_char(shown_on, "YYYY")),
-            (Project.dates == DatePolicy.SHIFTED, func.to_char(shifted, "YYYY-MM-DD")),
+            (
+                Project.dates == DatePolicy.YEAR,
+                func.to_char(func.timezone("UTC", Answer.answered_at), "YYYY"),
+            )
         ),
     }
     names = [field.name for field in fields(ResearchAnswer)]
@@ -409,7 +408,7 @@ def _of_project(table: Any, same: ColumnElement[bool]) -> ColumnElement[bool]:
 def _answer(row: Any) -> ResearchAnswer:
     values = dict(row._mapping)
     age, truth = values.pop("age_years"), values["truth"]
-    policy, shift = values.pop("dates"), values.pop("date_shift_days")
+    policy = values.pop("dates")
     return ResearchAnswer(
         **values
         | {
@@ -418,7 +417,7 @@ def _answer(row: Any) -> ResearchAnswer:
             "decoding": Decoding.from_json(values["decoding"]),
             "age_years": shown_age(age),
             "is_correct": None if truth is None else values["choice_text"] == truth,
-            "answered_on": shown_day(values.pop("answered_at"), policy, shift),
+            "answered_on": shown_moment(values.pop("answered_at"), policy),
         }
     )
 
@@ -523,7 +522,9 @@ class _Conditions:
             quoted = hits.bindparams(words=" ".join(f'"{word}"' for word in words))
             condition = row.answer_id.in_(quoted.columns(column("rowid")))
             return condition
-        wanted = func.plainto_tsquery(literal_column("'simple'"), " ".join(words))
+        # Cut as the index is, so that one locale decides what belongs to a word.
+        cut = func.regexp_replace(" ".join(words), r"[\W_]+", " ", "g")
+        wanted = func.plainto_tsquery(literal_column("'simple'"), cut)
         matches = literal_column("answer.reasoning_words").op("@@")(wanted)
         if is_near:  # row by row, whatever a planner thinks of the index
             condition = select(matches).where(Answer.id == row.answer_id).scalar_subquery()

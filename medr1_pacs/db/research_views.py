@@ -15,15 +15,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.research import answers_as_shown
 from medr1_pacs.db.tables import Project
-from medr1_pacs.errors import GrantRefused
+from medr1_pacs.errors import GrantRefused, SchemaMismatch
 
 VIEW = "research_answers"
 _PREFIX = "research_"
+_DEPENDENT_OBJECTS = "2BP01"
+_LOCK_S = 15
+"""How long a view that is made again waits for who reads it."""
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -59,7 +63,7 @@ def grant_research(session: Session, role: str, project: str, *, actor: str) -> 
         raise GrantRefused(f"there is no project {project!r}")
     _check_role(connection, role)
     _check_own_role(connection)
-    _create_view(connection, project)
+    _keep_view(connection, project)
     _grant(connection, role, schema_of(project))
     add_event(
         session, "project.research_granted", "project", row.id, actor=actor, new={"role": role}
@@ -108,10 +112,18 @@ def list_granted(connection: Connection) -> list[GrantedView]:
 
 
 def drop_views(connection: Connection) -> list[GrantedView]:
-    """Drop every project's view, since no column that one shows can be changed; returns them."""
+    """Drop every project's view, since no column that one shows can be changed; returns them.
+
+    Raises
+    ------
+    SchemaMismatch
+        Somebody's own view stands on one.
+    DatabaseUnavailable
+        Somebody reads one, for longer than we wait.
+    """
     granted = list_granted(connection)
     for view in granted:
-        connection.execute(text(f"DROP VIEW {_quote(connection, view.schema)}.{VIEW}"))
+        _drop_view(connection, view.schema)
     return granted
 
 
@@ -121,6 +133,12 @@ def restore_views(connection: Connection, granted: list[GrantedView]) -> None:
         _create_view(connection, view.project)
         for role in view.roles:
             _grant(connection, role, view.schema)
+
+
+def renew_views(connection: Connection) -> None:
+    """Make those views again that an earlier program made otherwise."""
+    for view in list_granted(connection):
+        _keep_view(connection, view.project)
 
 
 def _postgresql(session: Session) -> Connection:
@@ -150,42 +168,98 @@ def _check_own_role(connection: Connection) -> None:
 
 
 def _check_role(connection: Connection, role: str) -> None:
+    """A role that is in another, or may make or change roles, can come to read anything."""
     known = connection.execute(
-        text("SELECT rolsuper FROM pg_roles WHERE rolname = :role"), {"role": role}
+        text(
+            "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls "
+            "AS is_powerful, EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid) "
+            "AS is_member FROM pg_roles WHERE rolname = :role"
+        ),
+        {"role": role},
     ).first()
     if known is None:
         raise GrantRefused(f"there is no role {role!r}: CREATE ROLE it first, with LOGIN")
+    own = [view.schema for view in list_granted(connection)]
     readable = connection.scalars(
         text(
             "SELECT n.nspname || '.' || c.relname FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname NOT IN "
-            "('pg_catalog', 'information_schema') AND NOT starts_with(n.nspname, :prefix) "
+            "('pg_catalog', 'information_schema') AND NOT n.nspname = ANY (:own) "
             "AND has_any_column_privilege(:role, c.oid, 'SELECT') ORDER BY 1"
         ),
-        {"role": role, "prefix": _PREFIX},
+        {"role": role, "own": own},
     ).all()
-    if known.rolsuper or readable:
-        what = "everything" if known.rolsuper else ", ".join(readable[:3])
+    if known.is_powerful or known.is_member or readable:
+        what = "can read " + ", ".join(readable[:3])
+        if known.is_powerful:
+            what = "can come to read everything by what it is (superuser, CREATEROLE, ...)"
+        elif known.is_member:
+            what = "is in another role, and may read what that one does"
         raise GrantRefused(
-            f"the role {role} can read {what}: a role of research reads its view alone; make one "
-            "that owns nothing and is in no other role"
+            f"the role {role} {what}: a role of research reads its view alone; make one by "
+            "CREATE ROLE ... LOGIN that owns nothing and is in no other role"
         )
 
 
-def _create_view(connection: Connection, project: str) -> None:
-    schema = _quote(connection, schema_of(project))
-    compiled = answers_as_shown(project).compile(
-        dialect=postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call] # - untyped in SQLAlchemy
-        compile_kwargs={"literal_binds": True},
+def _keep_view(connection: Connection, project: str) -> None:
+    """Make a project's view, or make it again where it shows something else than it would."""
+    schema = schema_of(project)
+    made_as = connection.scalar(
+        text("SELECT obj_description(to_regclass(:view), 'pg_class')"),
+        {"view": f"{_quote(connection, schema)}.{VIEW}"},
     )
+    if made_as == _hash_of(_definition(project)):
+        return
+    roles = [
+        role for view in list_granted(connection) if view.schema == schema for role in view.roles
+    ]
+    _drop_view(connection, schema)
+    _create_view(connection, project)
+    for role in roles:
+        _grant(connection, role, schema)
+
+
+def _create_view(connection: Connection, project: str) -> None:
+    schema, definition = _quote(connection, schema_of(project)), _definition(project)
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
     quoted = connection.scalar(text("SELECT quote_literal(:project)"), {"project": project})
-    connection.exec_driver_sql(f"COMMENT ON SCHEMA {schema} IS {quoted}".replace("%", "%%"))
-    connection.execute(text(f"DROP VIEW IF EXISTS {schema}.{VIEW}"))
-    connection.exec_driver_sql(
-        f"CREATE VIEW {schema}.{VIEW} WITH (security_barrier) AS {compiled}".replace("%", "%%")
+    _execute(connection, f"COMMENT ON SCHEMA {schema} IS {quoted}")
+    _execute(connection, f"CREATE VIEW {schema}.{VIEW} WITH (security_barrier) AS {definition}")
+    # So that a later program sees whether it would make it otherwise.
+    _execute(connection, f"COMMENT ON VIEW {schema}.{VIEW} IS '{_hash_of(definition)}'")
+
+
+def _drop_view(connection: Connection, schema: str) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_S}s'"))
+    try:
+        connection.execute(text(f"DROP VIEW IF EXISTS {_quote(connection, schema)}.{VIEW}"))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _DEPENDENT_OBJECTS:
+            raise SchemaMismatch(
+                f"somebody's own view stands on {schema}.{VIEW}, which has to be made again: its "
+                "owner drops it first (a temporary one ends with its session)"
+            ) from error
+        raise
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+
+
+def _definition(project: str) -> str:
+    return str(
+        answers_as_shown(project).compile(
+            dialect=postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call] # - untyped in SQLAlchemy
+            compile_kwargs={"literal_binds": True},
+        )
     )
+
+
+def _hash_of(definition: str) -> str:
+    return hashlib.sha256(definition.encode()).hexdigest()
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    """Run a statement without parameters, in which the driver looks for some all the same."""
+    connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 def _grant(connection: Connection, role: str, schema: str) -> None:

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from medr1_pacs.db.research_views import drop_views, restore_views
+from medr1_pacs.db.research_views import drop_views, renew_views, restore_views
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import SchemaMismatch
 from medr1_pacs.installation import MIGRATIONS, check_installation
@@ -46,6 +46,8 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
         config.attributes.update(connection=connection, branch=branch.value)
         command.upgrade(config, "head")
         restore_views(connection, views)
+        if branch is Branch.RESEARCH:
+            renew_views(connection)
     # An upgrade that finds no scripts does nothing, and says nothing.
     check_schema(database, branch)
 

@@ -43,6 +43,16 @@ def get_locked(session: Session, study_id: int) -> Study:
     return session.get_one(Study, study_id, with_for_update=True, populate_existing=True)
 
 
+def lock_known(session: Session, study_instance_uids: Collection[str]) -> None:
+    """Lock the studies that there are, in the order in which others do."""
+    session.execute(
+        select(Study.id)
+        .where(Study.study_instance_uid.in_(study_instance_uids))
+        .order_by(Study.id)
+        .with_for_update()
+    )
+
+
 def mark_complete(
     session: Session, study_id: int, now: datetime, *, missing: str = "", actor: str = SERVICE
 ) -> StudyState:
@@ -159,7 +169,7 @@ def find_settled(
 
 def record_settled(session: Session, changes: Mapping[int, tuple[StudyState, str]]) -> None:
     """Write what `find_settled` found, unless a study was reopened since."""
-    for study_id, (state, reason) in changes.items():
+    for study_id, (state, reason) in sorted(changes.items()):  # as others lock them
         study = get_locked(session, study_id)
         if study.state in (StudyState.ASKED, StudyState.COMPLETE):
             set_state(session, study, state, reason)

@@ -144,8 +144,8 @@ class ResearchAnswer:
     seconds: float
     """Its share of its batch: the batch's time divided by its prompts."""
     answered_on: str | None
-    """When it was parsed, shown as `study_date` is: a study asked about on the day it was acquired
-    would give its date away."""
+    """The year in which it was parsed, where the project shows years; else empty: a study asked
+    about on the day it was acquired would give its date away."""
 
     def to_json(self) -> JsonObject:
         """Return plain JSON values in the order of the fields."""

@@ -80,7 +80,10 @@ def make_snapshot(
         with database.write() as session:
             add_snapshot(session, snapshot, frozen, actor=actor)
     except RowExists as error:
-        raise SnapshotRefused(taken) from error
+        with database.read() as session:
+            if has_snapshot(session, project, name):
+                raise SnapshotRefused(taken) from error
+        raise
     return snapshot
 
 

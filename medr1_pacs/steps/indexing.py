@@ -21,7 +21,7 @@ from typing import BinaryIO
 from medr1_pacs.db.instances import Outcome, Recorded, record_instance, record_repair
 from medr1_pacs.db.quarantine import record_rejected, resolve_usable
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.studies import retry_damaged
+from medr1_pacs.db.studies import lock_known, retry_damaged
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import (
     InstanceDamaged,
@@ -136,6 +136,7 @@ class Indexer:
         now = datetime.now(UTC)
         record_identities(self.vault, [item.identity for item in indexed.values()], now)
         with self.database.write() as session:
+            lock_known(session, {item.study_instance_uid for item in indexed.values()})
             recorded = {
                 stored: record_instance(session, item, self.rules, now)
                 for stored, item in indexed.items()

@@ -20,13 +20,17 @@ Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 UNNAMED = sa.text("NOT is_named")
 
 # A text of a megabyte of different words would be refused by to_tsvector, and the answer with it.
+# Its parser takes `left/right` for a file and `1.5` for a number, so that it is given bare words.
 WORDS_POSTGRESQL = (
     "ALTER TABLE answer ADD COLUMN reasoning_words tsvector GENERATED ALWAYS AS "
-    "(to_tsvector('simple', left(coalesce(reasoning, ''), 100000))) STORED",
+    "(to_tsvector('simple', regexp_replace(left(coalesce(reasoning, ''), 100000), "
+    "'[\\W_]+', ' ', 'g'))) STORED",
     "CREATE INDEX ix_answer_reasoning_words ON answer USING gin (reasoning_words)",
 )
+# Whoever changes `answer` by making another table in its place makes the triggers again.
 WORDS_SQLITE = (
-    "CREATE VIRTUAL TABLE answer_words USING fts5(reasoning, content='answer', content_rowid='id')",
+    "CREATE VIRTUAL TABLE answer_words USING fts5(reasoning, content='answer', content_rowid='id', "
+    "tokenize='unicode61 remove_diacritics 0')",
     "CREATE TRIGGER answer_words_insert AFTER INSERT ON answer BEGIN "
     "INSERT INTO answer_words (rowid, reasoning) VALUES (new.id, new.reasoning); END",
     "CREATE TRIGGER answer_words_delete AFTER DELETE ON answer BEGIN "

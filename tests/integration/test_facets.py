@@ -277,3 +277,27 @@ def replaced_study():
         ds.SOPInstanceUID += ".9"
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     return study
+
+
+def test_an_answer_in_two_projects_has_both_rows_whichever_combination_is_new(
+    answered, indexer, database, facets, faults
+):
+    indexer.rules = ProjectRules(
+        (Declared("default"), Declared("years"), Declared("days", dates=DatePolicy.SHIFTED)),
+        tuple(ProjectRule(name, {"calling_ae_title": "CT1"}) for name in ("years", "days")),
+    )
+    for number in range(4):  # shifted by other days, some of them lie in another year
+        answered(
+            *make_ct_study(
+                StudyInstanceUID=f"1.2.{number}",
+                SeriesInstanceUID=f"1.2.{number}.1",
+                PatientID=f"T-{number}",
+                StudyDate="20260601",
+            ),
+            calling_ae_title="CT1",
+        )
+
+    rows = facets()
+    assert len({row.AnswerOrigin.study_year for row in rows if row.name == "days"}) > 1
+    assert len(rows) == 2 * len({row.AnswerFacet.answer_id for row in rows})
+    assert faults() == []

@@ -115,3 +115,14 @@ def test_an_upgrade_that_finds_no_scripts_does_not_pass_for_one(tmp_path, branch
     with pytest.raises(SchemaMismatch, match="has schema none"):
         upgrade_schema(database, branch)
     database.dispose()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_file_keeps_the_words_of_answers_by_triggers(database):
+    with database.connection() as connection:
+        triggers = connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+        assert set(triggers) == {
+            "answer_words_insert",
+            "answer_words_delete",
+            "answer_words_update",
+        }

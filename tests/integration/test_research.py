@@ -269,3 +269,39 @@ def test_ages_over_89_are_told_by_their_band_alone(answered, find):
     answered(make_instance(PatientAge="093Y"))
 
     assert {(answer.age_years, answer.age_band) for answer in find()} == {(None, "90+")}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "words"),
+    [
+        ("left/right difference", "right"),
+        ("a nodule of 1.5 cm", "1.5"),
+        ("effusion.The heart", "heart"),
+        ("density <lesion and more>", "lesion"),
+        ("T2-weighted", "t2 weighted"),
+        ("left_lobe", "lobe"),
+        ("T1/T2", "T1"),
+    ],
+)
+def test_words_are_found_whatever_stands_between_them(answered, find, database, reasoning, words):
+    answered()
+    with database.write() as session:
+        session.execute(update(Answer).values(reasoning=reasoning))
+
+    assert find(words=words)
+    assert not find(words=f"{words} elsewhere")
+
+
+def test_accents_tell_words_apart(answered, find, database):
+    answered()
+    with database.write() as session:
+        session.execute(update(Answer).values(reasoning="Größe unklar"))
+
+    assert find(words="größe")
+    assert find(words="GRÖSSE") == find(words="grosse") == []
+
+
+def test_what_has_no_modality_can_be_asked_for(answered, find, database):
+    answered()
+
+    assert find(modality="(none)") == []

@@ -22,7 +22,7 @@ from medr1_pacs.db.research_views import (
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import AuditEvent
-from medr1_pacs.errors import GrantRefused
+from medr1_pacs.errors import GrantRefused, SchemaMismatch
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.records.words import DatePolicy
@@ -203,7 +203,7 @@ def test_an_upgrade_keeps_the_views(two_projects, database, grant, as_role):
 @postgresql_only
 @pytest.mark.parametrize(
     ("role_name", "message"),
-    [("nobody_knows", "there is no role"), ("medr1", "can read everything")],
+    [("nobody_knows", "there is no role"), ("medr1", "can come to read everything")],
 )
 def test_a_role_that_is_none_or_can_do_more_is_refused(two_projects, grant, role_name, message):
     with pytest.raises(GrantRefused, match=message):
@@ -272,3 +272,55 @@ def test_a_service_that_may_make_no_schema_says_who_can_change_that(two_projects
         poor.dispose()
         with database.connection() as connection:
             connection.execute(text("DROP OWNED BY poor_service; DROP ROLE poor_service"))
+
+
+@postgresql_only
+def test_a_second_role_takes_nothing_from_the_first(two_projects, database, grant, as_role):
+    view = grant("lung")
+    with database.connection() as connection:
+        connection.execute(text("CREATE ROLE second_researcher LOGIN"))
+    try:
+        grant("lung", role="second_researcher")
+
+        assert as_role(f"SELECT count(*) FROM {view}")[0]["count"] > 0
+    finally:
+        with database.connection() as connection:
+            connection.execute(text("DROP OWNED BY second_researcher; DROP ROLE second_researcher"))
+
+
+@postgresql_only
+@pytest.mark.parametrize("can", ["CREATEROLE", "NOINHERIT IN ROLE pg_monitor", "REPLICATION"])
+def test_a_role_that_can_come_to_read_more_is_refused(two_projects, database, grant, can):
+    with database.connection() as connection:
+        connection.execute(text(f"CREATE ROLE sly LOGIN {can}"))
+    try:
+        with pytest.raises(GrantRefused, match="a role of research reads its view alone"):
+            grant("lung", role="sly")
+    finally:
+        with database.connection() as connection:
+            connection.execute(text("DROP ROLE sly"))
+
+
+@postgresql_only
+def test_a_view_that_an_earlier_program_made_is_made_again(two_projects, database, grant, as_role):
+    view = grant("lung")
+    with database.connection() as connection:
+        connection.execute(text(f"COMMENT ON VIEW {view} IS 'as before'"))
+        connection.execute(text(f"ALTER VIEW {view} RENAME COLUMN run TO number"))
+
+    upgrade_schema(database, Branch.RESEARCH)
+
+    assert as_role(f"SELECT count(run) FROM {view}")[0]["count"] > 0
+
+
+@postgresql_only
+def test_a_view_that_somebody_built_upon_is_named_when_it_has_to_go(two_projects, database, grant):
+    view = grant("lung")
+    with database.connection() as connection:
+        connection.execute(text(f"CREATE VIEW mine AS SELECT run FROM {view}"))
+
+    with (
+        pytest.raises(SchemaMismatch, match=r"own view stands on research_lung\.research_answers"),
+        database.connection() as connection,
+    ):
+        drop_views(connection)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from medr1_pacs.disclosure import age_band, shown_age, shown_date, shown_day
+from medr1_pacs.disclosure import age_band, shown_age, shown_date, shown_moment
 from medr1_pacs.records.words import DatePolicy
 
 
@@ -12,7 +12,6 @@ from medr1_pacs.records.words import DatePolicy
 )
 def test_a_date_is_shown_by_the_projects_policy(policy, shown):
     assert shown_date("20240117", policy, 17) == shown
-    assert shown_day(datetime(2024, 1, 17, 23, tzinfo=UTC), policy, 17) == shown
 
 
 @pytest.mark.parametrize("study_date", [None, "20241332", "0000", "00010101"])
@@ -34,3 +33,11 @@ def test_what_is_no_day_is_not_shown(study_date):
 )
 def test_ages_over_89_are_one(age, shown, band):
     assert (shown_age(age), age_band(age)) == (shown, band)
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [(DatePolicy.NONE, None), (DatePolicy.YEAR, "2024"), (DatePolicy.SHIFTED, None)],
+)
+def test_when_we_answered_tells_nobody_by_how_much_dates_are_moved(policy, shown):
+    assert shown_moment(datetime(2024, 1, 17, 23, tzinfo=UTC), policy) == shown

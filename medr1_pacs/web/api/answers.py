@@ -54,13 +54,18 @@ def list_answers(
     database: ResearchDatabase,
     filters: Filters,
     output: Annotated[ListFormat, Query(alias="format")] = ListFormat.JSON,
-    after: Annotated[int, Query(ge=0, le=ROW_ID_MAX, description="The last id you have")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=ROW_ID_MAX, description="Answers with a higher id; `next` has it")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Answers a page of JSON")] = 100,
 ) -> JsonObject | StreamingResponse:
     """Return answers, the oldest first.
 
     `json` is a page: follow `next` until it is null. `jsonl` and `csv` are streams of everything
     that is found; `after` and `limit` are of the page alone.
+
+    Answers can come to be found in any order: a later call with the highest id one has does not
+    bring all that is new.
     """
     project = access.project
     if output is not ListFormat.JSON:
