@@ -1,10 +1,11 @@
 """Make the pictures of the pages that the documentation shows: `make screenshots`.
 
-Of what the tests of `tests/browser` saw in the light, each with as many colors as fit in its size.
+Of what the tests of `tests/browser` saw in the light, those that a page of docs/ shows, each with as many colors as fit in its size.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -31,9 +32,9 @@ def shrink(picture: Image.Image) -> bytes:
 
 def main(seen: Path, shown: Path) -> None:
     shown.mkdir(parents=True, exist_ok=True)
-    for path in sorted(seen.glob("*-light.png")):
-        name = f"{path.stem.removesuffix('-light')}.png"
-        with Image.open(path) as picture:
+    pages = "".join(page.read_text("utf-8") for page in shown.parent.glob("*.md"))
+    for name in sorted(set(re.findall(r"screenshots/([a-z-]+\.png)", pages))):
+        with Image.open(seen / f"{name.removesuffix('.png')}-light.png") as picture:
             (shown / name).write_bytes(shrink(picture))
         print(f"{(shown / name).stat().st_size:7,} bytes  {shown / name}")
 
