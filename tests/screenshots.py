@@ -1,6 +1,7 @@
 """Make the pictures of the pages that the documentation shows: `make screenshots`.
 
-Of what the tests of `tests/browser` saw in the light, those that a page of docs/ shows, each with as many colors as fit in its size.
+Of what the tests of `tests/browser` saw in the light, those that a page of docs/ shows, each with
+as many colors as fit in its size.
 """
 
 from __future__ import annotations

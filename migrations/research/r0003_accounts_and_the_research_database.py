@@ -295,10 +295,12 @@ def _research() -> None:
                 f"{first}_id",
                 f"{second}_id",
                 "is_current",
-                "study_date",
                 "answer_id",
             ],
         )
+    op.create_index(
+        "ix_answer_facet_date", "answer_facet", ["project_id", "study_date", "answer_id"]
+    )
     op.create_index(op.f("ix_answer_facet_study_id"), "answer_facet", ["study_id"])
     op.create_table(
         "snapshot_answer",

@@ -80,6 +80,7 @@ class AnswerFacet(Base):
 
     __tablename__ = "answer_facet"
     __table_args__ = (
+        Index("ix_answer_facet_date", "project_id", "study_date", "answer_id"),
         # Each has all that counting looks at, so that it is counted from the index alone.
         Index(
             "ix_answer_facet_outcome",
@@ -87,7 +88,6 @@ class AnswerFacet(Base):
             "outcome_id",
             "origin_id",
             "is_current",
-            "study_date",
             "answer_id",
         ),
         Index(
@@ -96,7 +96,6 @@ class AnswerFacet(Base):
             "origin_id",
             "outcome_id",
             "is_current",
-            "study_date",
             "answer_id",
         ),
     )
