@@ -21,7 +21,7 @@ _CODE = re.compile("`([^`]+)`")
 
 def _marked(text: str) -> Markup:
     """Return a sentence in which what stands between backticks is code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped before
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 templates = Jinja2Templates(_WEB / "templates")
