@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -182,7 +183,8 @@ def test_the_service_says_that_it_is_ready(answered):
 @pytest.fixture(scope="module")
 def browser(answered):
     """A browser that came in by the link of the first administrator."""
-    printed = answered.run("accounts", "add", "anna", "--role", "administrator")
+    roles = ("--role", "administrator", "--role", "researcher", "--project", "default")
+    printed = answered.run("accounts", "add", "anna", *roles)
     link = printed.stdout.strip()
     with httpx.Client(base_url=f"http://127.0.0.1:{answered.web_port}") as client:
         token = re.search(r'name="csrf_token" value="(\w+)"', client.get(link).text)[1]
@@ -196,17 +198,21 @@ def test_nobody_sees_a_page_without_signing_in(answered):
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
 
 
-def test_the_page_lists_studies_and_answers(answered, browser):
-    page = browser.get("/").text
+def test_the_pages_list_studies_and_answers(answered, browser):
+    operations = browser.get("/operations").text
+    answers = browser.get("/projects/default/answers?demo=yes").text
 
-    assert "Research use only" in page
-    assert answered.studies()[0]["study_instance_uid"] in page
+    assert "Research use only" in operations
+    assert answered.studies()[-1]["study_instance_uid"] in operations
+    assert f"<strong>{len(answered.answers())}</strong> found" in answers
 
 
-def test_a_picture_is_served_by_its_hash(answered, browser):
-    png_sha256 = answered.answers()[0]["png_sha256"]
+def test_a_picture_is_served_to_who_may_see_its_answer(answered, browser):
+    row = answered.answers()[0]
 
-    assert browser.get(f"/pictures/{png_sha256}.png").content.startswith(b"\x89PNG")
+    picture = browser.get(f"/projects/default/answers/{row['answer_id']}/picture.png").content
+
+    assert hashlib.sha256(picture).hexdigest() == row["png_sha256"]
 
 
 def test_a_late_instance_raises_the_version_and_only_new_pictures_are_asked(answered):
