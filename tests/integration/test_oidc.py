@@ -233,7 +233,7 @@ def test_somebody_without_a_group_that_counts_is_not_let_in_and_gets_no_account(
 
     answer = sign_in(client, idp)
 
-    assert (answer.status_code, "none of your groups" in answer.text) == (403, True)
+    assert (answer.status_code, "None of your groups" in answer.text) == (403, True)
     assert accounts() == {}
 
 
