@@ -5,9 +5,12 @@ from __future__ import annotations
 from medr1_pacs.processes import DEVICE_BROKEN
 
 STEADY_S = 15.0
-"""Who lived longer had good settings, and its next start is not put off."""
+"""Who lived longer is started again at once."""
 WAIT_MAX_S = 30.0
 DEVICE_WAIT_MAX_S = 300.0
+GOOD_SETTINGS_S = 60.0
+"""How long a process has lived whose settings were good. On a busy machine it takes a quarter of a
+minute to begin, before it can say that they are not."""
 DEVICE_STEADY_S = 600.0
 """A device that works for so long is taken to be sound again."""
 _FIRST_WAIT_S = 1.0

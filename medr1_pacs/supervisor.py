@@ -73,7 +73,7 @@ class Child:
 
     def was_steady(self) -> bool:
         """Whether it ran for a while since the supervisor started: its settings were good then."""
-        self.has_been_steady |= time.monotonic() - self.started_at > restarts.STEADY_S
+        self.has_been_steady |= time.monotonic() - self.started_at > restarts.GOOD_SETTINGS_S
         return self.has_been_steady
 
     def plan_restart(self, status: int) -> None:

@@ -47,7 +47,7 @@ PROGRAM = """
     supervisor._HEALTH_S = 0.3
     supervisor._GRACE_S = 1.0
     progress.HUNG_S, progress.START_MAX_S, progress.GAP_MAX_S = 1.0, 0.5, 0.5
-    restarts.STEADY_S = {steady_s}
+    restarts.STEADY_S = restarts.GOOD_SETTINGS_S = {steady_s}
     sys.exit(
         supervisor.Supervisor(
             {{"child": [sys.executable, "-c", {child!r}]}},
