@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from medr1_pacs.db.facets import latest_study_version, newest_truth
 from medr1_pacs.db.tables import (
     Answer,
     Checkpoint,
@@ -15,12 +16,9 @@ from medr1_pacs.db.tables import (
     Instance,
     Prompt,
     Question,
-    ReferenceStandard,
     Rendering,
-    Selection,
     Series,
     Study,
-    StudyVersion,
 )
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.records.answers import StoredAnswer
@@ -62,32 +60,10 @@ def get_answer(session: Session, answer_id: int) -> StoredAnswer:
 
 
 def _wide() -> Any:
-    # The latest version of the study in which this picture was selected for this question.
-    study_version = (
-        select(func.max(StudyVersion.version))
-        .join(Selection, Selection.study_version_id == StudyVersion.id)
-        .where(
-            Selection.rendering_id == Prompt.rendering_id,
-            Selection.question_id == Prompt.question_id,
-        )
-        .scalar_subquery()
-        .label("study_version")
-    )
-    truth = (
-        select(ReferenceStandard.truth)
-        .where(
-            ReferenceStandard.instance_id == Instance.id,
-            ReferenceStandard.question_id == Question.id,
-        )
-        .order_by(ReferenceStandard.version.desc(), ReferenceStandard.id.desc())
-        .limit(1)
-        .scalar_subquery()
-        .label("truth")
-    )
     return (
         select(
             Answer, Generation, Prompt, Question, Rendering, Instance, Series, Study, Checkpoint,
-            study_version, truth,
+            latest_study_version().label("study_version"), newest_truth().label("truth"),
         )
         .join(Generation, Answer.generation_id == Generation.id)
         .join(Prompt, Generation.prompt_id == Prompt.id)
