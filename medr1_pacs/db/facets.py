@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -100,25 +100,27 @@ def lock_study_of_rendering(session: Session, rendering_id: int) -> None:
     lock_studies(session, ids)
 
 
-def add_facets(session: Session, study_of: Mapping[int, int]) -> None:
-    """Write the facets of answers that were just stored; their studies are locked already.
-
-    Parameters
-    ----------
-    study_of
-        Answer id -> study id.
-    """
-    if not study_of:
+def add_facets(session: Session, answer_ids: Collection[int]) -> None:
+    """Write the facets of answers that were just stored; their studies are locked already."""
+    if not answer_ids:
         return
     # Nearly always every combination is known, and one statement does.
-    written = Counter(_add_with_known_combinations(session, study_of.keys()))
-    uses = _count_uses(session, set(study_of.values()))
-    if incomplete := [id_ for id_, study in study_of.items() if written[id_] < uses.get(study, 0)]:
+    written = Counter(_add_with_known_combinations(session, answer_ids))
+    complete = {answer_id for (answer_id, uses), number in written.items() if number == uses}
+    if incomplete := set(answer_ids) - complete:
         _write(session, _BY_ANSWER, incomplete)
 
 
-def _add_with_known_combinations(session: Session, answer_ids: Collection[int]) -> list[int]:
-    """Write what needs no new combination; returns the answer of each row."""
+def _add_with_known_combinations(
+    session: Session, answer_ids: Collection[int]
+) -> list[tuple[int, int]]:
+    """Write what needs no new combination.
+
+    Returns
+    -------
+    list
+        For each row its answer, and in how many projects the answer's study has its pseudonyms.
+    """
     connection = session.connection()
     statement = _add_statement(connection.dialect)
     if connection.dialect.name == "sqlite":
@@ -127,17 +129,7 @@ def _add_with_known_combinations(session: Session, answer_ids: Collection[int]) 
         ids = list(answer_ids)
         # Planned once a connection: that takes ten times as long as to run it.
         connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
-    return list(connection.exec_driver_sql(statement, (ids,)).scalars())
-
-
-def _count_uses(session: Session, study_ids: Collection[int]) -> dict[int, int]:
-    """Return study id -> in how many projects it has its pseudonyms."""
-    rows = session.execute(
-        select(ProjectStudy.study_id, func.count().label("number"))
-        .where(ProjectStudy.study_id.in_(study_ids), _IS_KNOWN)
-        .group_by(ProjectStudy.study_id)
-    )
-    return {row.study_id: row.number for row in rows}
+    return [(row[0], row[1]) for row in connection.exec_driver_sql(statement, (ids,))]
 
 
 @cache
@@ -161,7 +153,13 @@ def _add_statement(dialect: Dialect) -> str:
     )
     columns = ("project_id", "answer_id", *_OWN, "outcome_id", "origin_id")
     insert = sql_insert(AnswerFacet).from_select(columns, rows)
-    compiled = insert.returning(AnswerFacet.answer_id).compile(
+    uses = (
+        select(func.count())
+        # As text: in RETURNING, SQLAlchemy would not take it for the row that was written.
+        .where(ProjectStudy.study_id == literal_column("answer_facet.study_id"), _IS_KNOWN)
+        .scalar_subquery()
+    )
+    compiled = insert.returning(AnswerFacet.answer_id, uses).compile(
         dialect=dialect, compile_kwargs={"literal_binds": True}
     )
     these = "SELECT value FROM json_each(?)" if is_sqlite else "%s::bigint[]"

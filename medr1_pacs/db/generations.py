@@ -137,12 +137,11 @@ def record_answers(
     Research finds them by what is written here, in one transaction with them.
     """
     lock_studies(session, {generation.study_id for generation, _ in parsed})
-    study_of = {}
-    for generation, answer in parsed:
-        answer_id = _record_answer(session, generation.generation_id, answer, generation.options)
-        if answer_id is not None:
-            study_of[answer_id] = generation.study_id
-    add_facets(session, study_of)
+    recorded = [
+        _record_answer(session, generation.generation_id, answer, generation.options)
+        for generation, answer in parsed
+    ]
+    add_facets(session, [answer_id for answer_id in recorded if answer_id is not None])
 
 
 def _record_answer(
