@@ -18,7 +18,9 @@ The flow, one line a module; what is not built yet says so:
     answers       answer     a generation -> reasoning and choice, or why not
     waiting       review     why a study is where it is, in a sentence
     web           review     where studies are and what was answered; reading and judging: not yet
-                  export     not yet
+    filters       export     which answers are meant, in a URL, a command and a snapshot
+    disclosure    export     what research is shown of dates and ages
+    exports       export     answers as files; signed audit exports: not yet
 
 `steps` joins them, one function a verb; `db` keeps what they make; `records` passes between them.
 `docs/architecture.md` follows an instance and a question through the code.

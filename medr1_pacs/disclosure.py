@@ -51,13 +51,3 @@ def _shown(day: date, policy: DatePolicy, shift_days: int) -> str | None:
 def shown_age(age_years: int | None) -> int | None:
     """Return an age in years; None above 89, which `age_band` tells from unknown."""
     return age_years if age_years is None or age_years <= AGE_MAX else None
-
-
-def age_band(age_years: int | None) -> str:
-    """Return `60-69`, `90+`, or an empty text where the age is not known."""
-    if age_years is None:
-        return ""
-    if age_years > AGE_MAX:
-        return f"{AGE_MAX + 1}+"
-    first = age_years // BAND_YEARS * BAND_YEARS
-    return f"{first}-{first + BAND_YEARS - 1}"

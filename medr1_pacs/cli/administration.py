@@ -22,6 +22,7 @@ from medr1_pacs.cli.wiring import (
     read_settings,
     upgrade_databases,
 )
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.research_views import grant_research, revoke_research
 from medr1_pacs.db.schema import Branch
 from medr1_pacs.questions.lint import lint
@@ -82,10 +83,10 @@ def db_grant_research(
     research = open_research(read_settings())
     with research.write() as session:
         if revoke:
-            revoke_research(session, role, project, actor="operator")
+            revoke_research(session, role, project, actor=OPERATOR)
             print(f"{role} reads nothing of {project} any more")
         else:
-            view = grant_research(session, role, project, actor="operator")
+            view = grant_research(session, role, project, actor=OPERATOR)
             print(f"{role} may SELECT from {view}")
 
 

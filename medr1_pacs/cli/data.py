@@ -22,6 +22,7 @@ from medr1_pacs.cli.wiring import (
     start_process,
 )
 from medr1_pacs.db.answers import get_answer, iterate_answers
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.renderings import get_rendering_of_answer
 from medr1_pacs.db.studies import list_failed, retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
@@ -114,7 +115,7 @@ def retry(
     retried = 0
     for uid in failed:
         with research.write() as session:
-            retried += retry_failed(session, uid, actor="operator")
+            retried += retry_failed(session, uid, actor=OPERATOR)
     if study is not None and not retried:
         print_error(f"{study} has not failed; `medr1-pacs studies` says where it is")
         raise typer.Exit(1)

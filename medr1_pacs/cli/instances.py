@@ -14,13 +14,12 @@ import typer
 
 from medr1_pacs.cli.printing import print_error, print_rows
 from medr1_pacs.cli.wiring import open_research, open_store, read_settings
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.instances import accept_held, list_held, refuse_held
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.steps.accounting import LOST, account_for
 
 instances_app = typer.Typer(help="Received instances.", no_args_is_help=True)
-
-_OPERATOR = "operator"
 
 
 @instances_app.command("held")
@@ -38,7 +37,7 @@ def accept(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UI
     rules = load_project_rules(settings.projects)
     with open_research(settings).write() as session:
         now = datetime.now(UTC)
-        is_done = accept_held(session, sop_instance_uid, rules, now, actor=_OPERATOR)
+        is_done = accept_held(session, sop_instance_uid, rules, now, actor=OPERATOR)
     _say(is_done, sop_instance_uid, "is the current instance")
 
 
@@ -46,7 +45,7 @@ def accept(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UI
 def refuse(sop_instance_uid: Annotated[str, typer.Argument(help="SOP Instance UID")]) -> None:
     """Let a held instance supersede nothing; its file is kept."""
     with open_research(read_settings()).write() as session:
-        is_done = refuse_held(session, sop_instance_uid, actor=_OPERATOR)
+        is_done = refuse_held(session, sop_instance_uid, actor=OPERATOR)
     _say(is_done, sop_instance_uid, "is refused; its file is kept")
 
 

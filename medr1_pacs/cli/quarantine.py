@@ -10,13 +10,13 @@ import typer
 
 from medr1_pacs.cli.printing import print_error, print_rows
 from medr1_pacs.cli.wiring import open_research, open_store, read_settings
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.errors import Medr1Error
 from medr1_pacs.steps import quarantine
 
 quarantine_app = typer.Typer(help="Received files that cannot be used.", no_args_is_help=True)
 
-_OPERATOR = "operator"
 _Name = Annotated[str, typer.Argument(help="Stored name, as `quarantine list` says it")]
 
 
@@ -71,7 +71,7 @@ def retry(
     failed = 0
     for name in names or []:
         try:
-            quarantine.retry(store, research, name, actor=_OPERATOR)
+            quarantine.retry(store, research, name, actor=OPERATOR)
         except Medr1Error as error:
             failed += 1
             print_error(str(error))
@@ -89,6 +89,6 @@ def drop(
         raise typer.BadParameter("say why its bytes may go", param_hint="--reason")
     settings = read_settings()
     quarantine.drop(
-        open_store(settings), open_research(settings), name, actor=_OPERATOR, reason=reason.strip()
+        open_store(settings), open_research(settings), name, actor=OPERATOR, reason=reason.strip()
     )
     print(f"{name} is deleted; its row stays")

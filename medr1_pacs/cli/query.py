@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ import typer
 
 from medr1_pacs.cli.printing import print_error, print_lines, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.research import count_facets, count_found, iterate_found
 from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
 from medr1_pacs.errors import SettingInvalid
@@ -23,7 +23,7 @@ from medr1_pacs.exports.sqlite_file import write_sqlite
 from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
 from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.dictionary import describe_fields
-from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.steps.citing import is_as_it_was, make_snapshot
 
@@ -100,8 +100,7 @@ def query(
     if out is not None:
         _write_file(out, answers)
         return
-    columns = [field.name for field in fields(ResearchAnswer)]
-    _print(output, "Answers (research use only)", _TABLE, answers, columns)
+    _print(output, "Answers (research use only)", _TABLE, answers, FIELDS)
 
 
 @snapshots_app.command("make")
@@ -114,7 +113,7 @@ def make(
     """Freeze what the filters find now."""
     research = open_research(read_settings())
     snapshot = make_snapshot(
-        research, project, name, _parse(where), description=description, actor="operator"
+        research, project, name, _parse(where), description=description, actor=OPERATOR
     )
     print(f"{snapshot.sha256}  {snapshot.answers} answers")
 

@@ -9,6 +9,7 @@ import typer
 
 from medr1_pacs.cli.printing import print_error, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
+from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.overview import list_studies
 from medr1_pacs.errors import StudyNotReceiving
 from medr1_pacs.steps.completing import complete_study
@@ -46,7 +47,7 @@ def complete(
     failed = 0
     for uid in study_instance_uids:
         try:
-            set_aside = complete_study(research, uid, actor="operator")
+            set_aside = complete_study(research, uid, actor=OPERATOR)
         except StudyNotReceiving as error:
             failed += 1
             print_error(str(error))

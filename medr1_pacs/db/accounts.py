@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from medr1_pacs.db.audit import SERVICE, add_event
+from medr1_pacs.db.audit import OPERATOR, SERVICE, add_event
 from medr1_pacs.db.projects import find_or_add_project
 from medr1_pacs.db.tables import (
     Account,
@@ -31,7 +31,7 @@ from medr1_pacs.records.words import Role
 
 NAME_MAX = 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*")
-RESERVED_NAMES = {"operator", SERVICE}
+RESERVED_NAMES = {OPERATOR, SERVICE}
 """Actors of events that are no account's."""
 
 

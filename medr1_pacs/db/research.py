@@ -8,7 +8,7 @@ Every function takes the project; what is not in it is not found. Nothing here n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -58,7 +58,7 @@ from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_moment
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
 from medr1_pacs.records.planned import Decoding
-from medr1_pacs.records.research import Count, FacetCounts, Page, ResearchAnswer
+from medr1_pacs.records.research import FIELDS, Count, FacetCounts, Page, ResearchAnswer
 from medr1_pacs.records.words import DatePolicy, PromptKind
 
 WORD_HITS_MAX = 10_000
@@ -301,9 +301,8 @@ def answers_as_shown(project: str) -> Select[Any]:
             )
         ),
     }
-    names = [field.name for field in fields(ResearchAnswer)]
     every = columns | derived
-    return _joined(project, {name: every[name] for name in names}).where(
+    return _joined(project, {name: every[name] for name in FIELDS}).where(
         AnswerFacet.is_current,
         Prompt.kind == PromptKind.PROTOCOL,
         Checkpoint.is_demo.is_(False),

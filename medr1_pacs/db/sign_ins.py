@@ -195,14 +195,14 @@ def use_link(session: Session, token: str, *, only_administrators: bool, now: da
     return account.id
 
 
-# -- within ------------------------------------------------------------------------------------
-
-
 def forget_spent(session: Session, before: datetime, devices_before: datetime) -> None:
     """Remove the rows of secrets that let nobody in since a time: the events of each stay."""
     session.execute(delete(AccountSession).where(AccountSession.ends_at < before))
     session.execute(delete(SignInLink).where(SignInLink.expires_at < before))
     session.execute(delete(KnownDevice).where(KnownDevice.seen_at < devices_before))
+
+
+# -- within ------------------------------------------------------------------------------------
 
 
 def _is_open(row: AccountSession, now: datetime, idle_s: int) -> bool:

@@ -6,7 +6,7 @@ The comment below a field is its entry in the data dictionary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from medr1_pacs.records.planned import Decoding
 from medr1_pacs.records.words import Coverage, JsonObject, ParseStatus, PromptKind
@@ -154,6 +154,10 @@ class ResearchAnswer:
             "option_order": list(self.option_order),
             "versions": dict(self.versions),
         }
+
+
+FIELDS = tuple(field.name for field in fields(ResearchAnswer))
+"""Of an answer, in order."""
 
 
 @dataclass(frozen=True, slots=True)

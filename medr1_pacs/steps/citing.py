@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -14,7 +13,7 @@ from medr1_pacs.db.snapshots import add_snapshot, get_snapshot, has_snapshot, it
 from medr1_pacs.errors import RowExists, SnapshotRefused
 from medr1_pacs.exports.json_lines import json_line, json_lines
 from medr1_pacs.filters import AnswerFilters
-from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.research import FIELDS
 from medr1_pacs.records.snapshots import FROZEN, Snapshot
 
 ANSWERS_MAX = 1_000_000
@@ -69,7 +68,7 @@ def make_snapshot(
         name=name,
         description=description,
         filters=filters.to_query(),
-        fields=[field.name for field in fields(ResearchAnswer)],
+        fields=list(FIELDS),
         made_by=actor,
         made_at=datetime.now(UTC),
         program_version=version("medr1-pacs"),

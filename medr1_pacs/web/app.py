@@ -50,6 +50,8 @@ from medr1_pacs.web.security.hosts import Hosts
 from medr1_pacs.web.security.limits import VERIFICATIONS_AT_ONCE, SignInLimits
 
 _REFUSALS = {
+    NotAllowed: 403,
+    NotFound: 404,
     FilterInvalid: 422,
     ProjectNeeded: 422,
     SnapshotRefused: 409,
@@ -112,8 +114,6 @@ def make_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Forwarding, door=door)
     app.exception_handler(NotSignedIn)(failures.lead_to_sign_in)
-    app.exception_handler(NotAllowed)(failures.show_not_allowed)
-    app.exception_handler(NotFound)(failures.show_not_found)
     app.exception_handler(RequestValidationError)(failures.show_invalid)
     app.exception_handler(HTTPException)(failures.show_http_error)
     for error, status in _REFUSALS.items():

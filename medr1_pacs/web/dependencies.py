@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.projects import ProjectRules
@@ -60,3 +60,8 @@ Site = Annotated[SiteRules, Depends(_site_rules)]
 FrontDoor = Annotated[Door, Depends(_door)]
 CameBy = Annotated[Transport, Depends(_transport)]
 """How the request came in."""
+
+ROW_ID_MAX = 2**63 - 1
+
+AnswerId = Annotated[int, Path(ge=1, le=ROW_ID_MAX)]
+"""Of the path."""

@@ -96,13 +96,28 @@ def test_a_row_says_of_whom_and_where(answered, facets):
 
 
 @pytest.mark.parametrize(
-    ("age", "band"), [("089Y", "80-89"), ("090Y", "90+"), ("009Y", "0-9"), ("011M", "0-9")]
+    ("age", "band"),
+    [
+        ("089Y", "80-89"),
+        ("090Y", "90+"),
+        ("110Y", "90+"),
+        ("009Y", "0-9"),
+        ("010Y", "10-19"),
+        ("011M", "0-9"),
+    ],
 )
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
-def test_old_people_are_one_band(answered, facets, age, band):
+def test_an_age_is_in_its_band(answered, facets, age, band):
     answered(*make_ct_study(PatientAge=age))
 
     assert {row.AnswerOrigin.age_band for row in facets()} == {band}
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_an_unknown_age_is_in_no_band(answered, facets):
+    answered(*make_ct_study(PatientAge="", PatientBirthDate=""))
+
+    assert {row.AnswerOrigin.age_band for row in facets()} == {""}
 
 
 def test_equal_scanners_and_their_software_are_told_apart(answered, rows):

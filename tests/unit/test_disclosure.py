@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from medr1_pacs.disclosure import age_band, shown_age, shown_date, shown_moment
+from medr1_pacs.disclosure import shown_age, shown_date, shown_moment
 from medr1_pacs.records.words import DatePolicy
 
 
@@ -20,19 +20,17 @@ def test_what_is_no_day_is_not_shown(study_date):
 
 
 @pytest.mark.parametrize(
-    ("age", "shown", "band"),
+    ("age", "shown"),
     [
-        (None, None, ""),
-        (0, 0, "0-9"),
-        (9, 9, "0-9"),
-        (10, 10, "10-19"),
-        (89, 89, "80-89"),
-        (90, None, "90+"),
-        (110, None, "90+"),
+        (None, None),
+        (0, 0),
+        (89, 89),
+        (90, None),
+        (110, None),
     ],
 )
-def test_ages_over_89_are_one(age, shown, band):
-    assert (shown_age(age), age_band(age)) == (shown, band)
+def test_ages_over_89_are_not_shown(age, shown):
+    assert shown_age(age) == shown
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from medr1_pacs.db.research import (
@@ -18,21 +18,18 @@ from medr1_pacs.db.research import (
 )
 from medr1_pacs.exports import json_lines
 from medr1_pacs.records.dictionary import describe_fields
-from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.web.api.refusals import refusals, success
 from medr1_pacs.web.asked_filters import FILTER_PARAMETERS, Filters
-from medr1_pacs.web.dependencies import Pictures, ResearchDatabase
+from medr1_pacs.web.dependencies import ROW_ID_MAX, AnswerId, Pictures, ResearchDatabase
 from medr1_pacs.web.downloads import Format, download
 from medr1_pacs.web.pictures import picture_response
 from medr1_pacs.web.security.access import ResearchByQuery
 
 router = APIRouter(prefix="/api/v1", tags=["answers"], responses=refusals(403, 404, 422))
 
-ROW_ID_MAX = 2**63 - 1
 PAGE_MAX = 1_000
-
-AnswerId = Annotated[int, Path(ge=1, le=ROW_ID_MAX)]
 
 
 class ListFormat(StrEnum):
@@ -70,7 +67,7 @@ def list_answers(
     project = access.project
     if output is not ListFormat.JSON:
         rows = (answer.to_json() for answer in iterate_found(database, project, filters))
-        return download(rows, _columns(), Format(output.value), f"answers-{project}")
+        return download(rows, FIELDS, Format(output.value), f"answers-{project}")
     with database.read() as session:
         answers, following = find_next(session, project, filters, after=after, limit=limit)
     query = [("project", project), ("limit", str(limit)), ("after", str(following))]
@@ -135,7 +132,3 @@ def get_dictionary(access: ResearchByQuery) -> list[dict[str, str]]:
         {"name": entry.name, "type": entry.type, "meaning": entry.meaning}
         for entry in describe_fields(ResearchAnswer)
     ]
-
-
-def _columns() -> list[str]:
-    return [entry.name for entry in describe_fields(ResearchAnswer)]

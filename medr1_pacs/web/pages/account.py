@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,7 +14,7 @@ from medr1_pacs.db.api_tokens import DAYS_MAX, add_token, list_tokens, revoke_to
 from medr1_pacs.db.sign_ins import end_session, list_sessions
 from medr1_pacs.errors import AccountRefused, PasswordRefused
 from medr1_pacs.passwords import LENGTH_MIN, check_password
-from medr1_pacs.records.people import Caller, Credentials, Scope
+from medr1_pacs.records.people import Caller, Credentials, OpenSession, Scope
 from medr1_pacs.records.words import SignInMethod
 from medr1_pacs.web.dependencies import CameBy, FrontDoor, ResearchDatabase
 from medr1_pacs.web.pages.sign_in import run_verification
@@ -124,7 +125,10 @@ def _change(request: Request, caller: Caller, password: str, new_password: str) 
     door, database = request.app.state.door, request.app.state.database
     with database.read() as session:
         credentials = get_credentials(session, caller.account_id)
-        is_needed = _is_password_needed(_own_method(session, caller, door), credentials)
+        sessions = list_sessions(
+            session, caller.account_id, now=door.now(), idle_s=door.session_idle_s
+        )
+    is_needed = _is_password_needed(_own_method(sessions, caller), credentials)
     if is_needed and not door.passwords.verify(password, credentials.password_hash).is_right:
         raise PasswordRefused("the present password is wrong")
     password_hash = door.passwords.hash(new_password)
@@ -144,8 +148,7 @@ def _is_password_needed(method: SignInMethod | None, credentials: Credentials) -
     return method is not SignInMethod.LINK and credentials.password_hash is not None
 
 
-def _own_method(session: Any, caller: Caller, door: Any) -> SignInMethod | None:
-    sessions = list_sessions(session, caller.account_id, now=door.now(), idle_s=door.session_idle_s)
+def _own_method(sessions: Sequence[OpenSession], caller: Caller) -> SignInMethod | None:
     return next((one.method for one in sessions if one.session_id == caller.session_id), None)
 
 
@@ -157,7 +160,6 @@ def _show(
         credentials = get_credentials(session, caller.account_id)
         sessions = list_sessions(session, caller.account_id, now=now, idle_s=door.session_idle_s)
         tokens = list_tokens(session, caller.account_id, now=now)
-        method = _own_method(session, caller, door)
     context = {
         "caller": caller,
         "sessions": sessions,
@@ -166,7 +168,7 @@ def _show(
         "days_max": DAYS_MAX,
         "password_min": LENGTH_MIN,
         "may_have_password": door.has_local_accounts and not credentials.is_from_provider,
-        "needs_password": _is_password_needed(method, credentials),
+        "needs_password": _is_password_needed(_own_method(sessions, caller), credentials),
         "message": message,
         "is_refused": status >= 400,
         "secret": secret,

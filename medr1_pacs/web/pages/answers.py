@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from medr1_pacs.db.research import (
@@ -19,10 +19,10 @@ from medr1_pacs.db.research import (
 )
 from medr1_pacs.filters import UNKNOWN, AnswerFilters
 from medr1_pacs.records.dictionary import describe_fields
-from medr1_pacs.records.research import FacetCounts, Page, ResearchAnswer
+from medr1_pacs.records.research import FIELDS, FacetCounts, Page, ResearchAnswer
 from medr1_pacs.records.words import Role
 from medr1_pacs.web.asked_filters import Filters
-from medr1_pacs.web.dependencies import Pictures, ResearchDatabase
+from medr1_pacs.web.dependencies import ROW_ID_MAX, AnswerId, Pictures, ResearchDatabase
 from medr1_pacs.web.downloads import Format, download
 from medr1_pacs.web.pages.templating import templates
 from medr1_pacs.web.pictures import picture_response
@@ -48,9 +48,7 @@ _LABELS = {
     "sex": "Sex",
     "age_band": "Age",
 }
-_ROW_ID = Query(ge=0, le=2**63 - 1)
-
-AnswerId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+_ROW_ID = Query(ge=0, le=ROW_ID_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +119,7 @@ def download_answers(
 ) -> StreamingResponse:
     """Stream all answers that are found as a file."""
     rows = (answer.to_json() for answer in iterate_found(database, access.project, filters))
-    columns = [field.name for field in fields(ResearchAnswer)]
-    return download(rows, columns, output, f"answers-{access.project}")
+    return download(rows, FIELDS, output, f"answers-{access.project}")
 
 
 @router.get("/answers/{answer_id}", response_class=HTMLResponse)

@@ -58,14 +58,6 @@ def refuse_as(status: int, request: Request, error: Exception) -> Response:
     return refuse(request, str(error), status)
 
 
-def show_not_allowed(request: Request, error: Exception) -> Response:
-    return refuse(request, str(error), 403)
-
-
-def show_not_found(request: Request, error: Exception) -> Response:
-    return refuse(request, str(error) or "There is nothing here.", 404)
-
-
 def show_invalid(request: Request, error: Exception) -> Response:
     """Say which value cannot be, without repeating it."""
     assert isinstance(error, RequestValidationError)
