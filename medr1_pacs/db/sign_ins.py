@@ -60,9 +60,12 @@ def open_session(
             ends_at=now + timedelta(seconds=max_s),
         )
     )
-    is_known = device_token is not None and is_known_device(session, account_id, device_token)
-    if device_token is None or not is_known:
+    device = _find_device(session, account_id, device_token) if device_token else None
+    is_known = device is not None
+    if device_token is None or device is None:
         device_token = _add_device(session, account_id, now)
+    else:
+        device.seen_at = now
     new = {"method": method.value, "address": address, "is_known_device": is_known}
     add_event(session, "account.signed_in", "account", account_id, actor=account.name, new=new)
     return Opened(token, device_token)
@@ -141,10 +144,7 @@ def tell_failed_sign_in(
 
 def is_known_device(session: Session, account_id: int, device_token: str) -> bool:
     """Whether the account signed in before in the browser with this secret."""
-    found = select(KnownDevice.id).where(
-        KnownDevice.account_id == account_id, KnownDevice.token_sha256 == hash_token(device_token)
-    )
-    return session.scalar(found) is not None
+    return _find_device(session, account_id, device_token) is not None
 
 
 # -- one-time links ----------------------------------------------------------------------------
@@ -219,3 +219,12 @@ def _add_device(session: Session, account_id: int, now: datetime) -> str:
         )
     )
     return token
+
+
+def _find_device(session: Session, account_id: int, device_token: str) -> KnownDevice | None:
+    return session.scalar(
+        select(KnownDevice).where(
+            KnownDevice.account_id == account_id,
+            KnownDevice.token_sha256 == hash_token(device_token),
+        )
+    )

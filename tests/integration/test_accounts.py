@@ -31,6 +31,7 @@ from medr1_pacs.db.provided_accounts import find_or_add_provided, set_provided_r
 from medr1_pacs.db.sign_ins import (
     end_session,
     find_caller_by_session,
+    forget_spent,
     is_known_device,
     list_sessions,
     make_link,
@@ -439,6 +440,18 @@ def test_a_device_is_known_to_the_account_that_signed_in_there_alone(add, enter,
         assert not is_known_device(session, bert, device)
     assert enter(anna, device).device_token == device
     assert enter(bert, device).device_token != device
+
+
+def test_a_device_that_is_used_is_not_forgotten(add, enter, clock, write, database):
+    anna = add("anna")
+    device = enter(anna).device_token
+    clock.pass_s(300 * 86_400)
+    enter(anna, device)
+
+    write(forget_spent, before=clock.now(), devices_before=clock.now() - timedelta(days=100))
+
+    with database.read() as session:
+        assert is_known_device(session, anna, device)
 
 
 # -- links -------------------------------------------------------------------------------------
