@@ -17,7 +17,7 @@ FROM python:3.11-slim-bookworm
 # volume takes from here together with their owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin \
         medr1 \
-    && install -d -o medr1 -g medr1 -m 0700 /data /key /weights \
+    && install -d -o medr1 -g medr1 -m 0700 /data /key /weights /withdrawn \
     && install -d -m 0755 /site
 COPY --from=build /opt/medr1 /opt/medr1
 # A read-only root keeps neither bytecode nor a home.

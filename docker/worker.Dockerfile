@@ -22,7 +22,7 @@ FROM python:3.11-slim-bookworm
 # As in service.Dockerfile: both images own the same files on shared volumes.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin \
         medr1 \
-    && install -d -o medr1 -g medr1 -m 0700 /data /key /weights \
+    && install -d -o medr1 -g medr1 -m 0700 /data /key /weights /withdrawn \
     && install -d -m 0755 /site
 COPY --from=build /opt/medr1 /opt/medr1
 # What the NVIDIA Container Toolkit is to mount: the driver's CUDA and nvidia-smi, no graphics.

@@ -117,6 +117,22 @@ class AnswerNotFound(PermanentError):
     """No stored answer has this id."""
 
 
+class VaultMissing(PermanentError):
+    """This process was not given the identity vault, and cannot say who somebody is."""
+
+
+class ReferenceRefused(PermanentError):
+    """A file of truths cannot be imported as it is; the message says why."""
+
+
+class WithdrawalRefused(PermanentError):
+    """Nothing can be withdrawn so; the message says why."""
+
+
+class WithdrawnListUnusable(PermanentError):
+    """The list of withdrawals cannot be read, or is another site's; nothing goes without it."""
+
+
 class SnapshotNotFound(PermanentError):
     """The project has no snapshot of this name."""
 

@@ -71,7 +71,7 @@ def _group_role(where: str, group: str, role: str, project: str | None) -> Group
         raise SettingInvalid(f"{where}: {role!r} is not one of {', '.join(Role)}")
     if not group or (Role(role) is Role.ADMINISTRATOR) != (not project):
         raise SettingInvalid(
-            f"{where}: {group}={role}: a reader, researcher or auditor is one of a project, an "
-            "administrator of the whole site"
+            f"{where}: {group}={role}: an administrator is one of the whole site, and names no "
+            "project; every other role is one of a project"
         )
     return GroupRole(group, Role(role), project or None)

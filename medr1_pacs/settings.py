@@ -81,6 +81,19 @@ class Settings:
     """32 random bytes that key the pseudonyms; default `DATA_DIR/site.key`, made at first start.
     Losing it breaks the link between old and new pseudonyms: back it up with the vault."""
 
+    withdrawn_file: Path | None = None
+    """The list of what was withdrawn, as keyed hashes; default `DATA_DIR-withdrawn.jsonl`, beside
+    the data folder. Outside of it and of the databases, so that one that is restored from a backup
+    withdraws again: keep it out of their backup, and back it up by itself."""
+
+    withdrawn_arrivals: str = "refuse"
+    """What becomes of an instance that was withdrawn or opted out and is sent again: `refuse`, it
+    is deleted when its header was read; `quarantine`, it is set aside until a person decides."""
+
+    opt_out_file: Path | None = None
+    """A CSV file with the patients of whom nothing is kept, `patient_id` and perhaps
+    `issuer_of_patient_id`; read again when it changes. Default: none."""
+
     group_access: bool = False
     """Let the group of the service's user read and write what it stores; false: that user alone.
     For a site whose containers or hosts run as several users over one storage folder."""
@@ -192,6 +205,9 @@ class Settings:
             derive(self, "weights_dir", self.data_dir / "weights")
         if self.site_key_file is None:
             derive(self, "site_key_file", self.data_dir / "site.key")
+        if self.withdrawn_file is None:
+            beside = self.data_dir.absolute()
+            derive(self, "withdrawn_file", beside.with_name(f"{beside.name}-withdrawn.jsonl"))
         if not self.database_url:
             derive(self, "database_url", f"sqlite:///{self.data_dir.absolute() / 'medr1.sqlite'}")
         if not self.vault_url:
@@ -224,6 +240,11 @@ class Settings:
     def weights_path(self) -> Path:
         assert self.weights_dir is not None
         return self.weights_dir
+
+    @property
+    def withdrawn_path(self) -> Path:
+        assert self.withdrawn_file is not None
+        return self.withdrawn_file
 
     @property
     def site_key_path(self) -> Path:
@@ -359,6 +380,8 @@ def _check(settings: Settings) -> None:
             raise SettingInvalid(
                 f"MEDR1_{name.upper()}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
             )
+    if settings.withdrawn_arrivals not in ("refuse", "quarantine"):
+        raise SettingInvalid("MEDR1_WITHDRAWN_ARRIVALS: expected refuse or quarantine")
     _check_web(settings)
     if not settings.broker_url.startswith(("filesystem://", "redis://", "rediss://")):
         raise SettingInvalid("MEDR1_BROKER_URL: expected redis://HOST:PORT/N or filesystem://")

@@ -28,6 +28,7 @@ from medr1_pacs.cli.wiring import (
     open_pictures,
     open_research,
     open_store,
+    open_vault_if_given,
     start_process,
     upgrade_databases,
 )
@@ -213,6 +214,7 @@ def web() -> None:
         research,
         open_store(settings),
         open_pictures(settings),
+        vault=open_vault_if_given(settings),
         door=door,
         site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
     )

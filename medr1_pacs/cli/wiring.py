@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,7 +16,7 @@ from medr1_pacs.db.overview import has_patients
 from medr1_pacs.db.schema import Branch, check_schema, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
-from medr1_pacs.errors import SettingInvalid
+from medr1_pacs.errors import SchemaMismatch, SettingInvalid, TransientError
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.openid import Provider
 from medr1_pacs.projects import load_project_rules
@@ -27,6 +28,8 @@ from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.permissions import guard_database, guard_file, guard_folder, umask_of
 from medr1_pacs.storage.pictures import PictureStore
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from medr1_pacs.web.security.door import Door
@@ -121,6 +124,15 @@ def open_databases(settings: Settings) -> tuple[Database, Database]:
 
 def open_research(settings: Settings) -> Database:
     return open_checked(settings.database_url, Branch.RESEARCH)
+
+
+def open_vault_if_given(settings: Settings) -> Database | None:
+    """Open the identity vault for the pages, which do without where their role may not see it."""
+    try:
+        return open_checked(settings.vault_url, Branch.VAULT)
+    except (SettingInvalid, SchemaMismatch, TransientError) as error:
+        logger.warning("the pages cannot say who a patient is: the vault: %s", error)
+        return None
 
 
 def open_checked(url: str, branch: Branch) -> Database:

@@ -67,6 +67,7 @@ class StudyState(StrEnum):
     ANSWERED = "answered"  #: every prompt of the latest version has its answer
     NOTHING_TO_ASK = "nothing_to_ask"  #: no question applies; the reason says why
     FAILED = "failed"  #: some work was given up after its attempts; a person can retry it
+    WITHDRAWN = "withdrawn"  #: its files, pictures, identity and texts are gone for good
 
 
 class InstanceHold(StrEnum):
@@ -83,6 +84,7 @@ class RenderingState(StrEnum):
     RENDERED = "rendered"  #: the picture is durable and its hash recorded
     FAILED = "failed"  #: given up; `error` says why
     LOST = "lost"  #: its file is gone, and today other pixels are drawn; see its successor
+    WITHDRAWN = "withdrawn"  #: its study was withdrawn: nothing draws it again
 
 
 class GenerationState(StrEnum):
@@ -92,6 +94,7 @@ class GenerationState(StrEnum):
     GENERATED = "generated"  #: the raw output is stored; the parse is due
     ANSWERED = "answered"  #: the raw output is stored and parsed
     FAILED = "failed"  #: given up; `error` says why
+    WITHDRAWN = "withdrawn"  #: its study was withdrawn, before or after it was answered
 
 
 class ParseStatus(StrEnum):
@@ -120,12 +123,38 @@ class TruthSource(StrEnum):
     IMPORT = "import"  #: a file that a person brought
 
 
+class TruthUnit(StrEnum):
+    """What a truth is about; where several are known of a picture, the narrowest counts."""
+
+    PATIENT = "patient"  #: every picture of a patient
+    STUDY = "study"  #: every picture of a study
+    SIDE = "side"  #: the pictures of a study with one laterality, as of one eye
+    PICTURE = "picture"  #: the frames of one SOP instance
+
+
+class Certainty(StrEnum):
+    """How certain a truth is, by who states it."""
+
+    PROVEN = "proven"  #: pathology, surgery, a phantom, the header
+    FOLLOWED_UP = "followed_up"  #: what became of the patient agrees
+    CONSENSUS = "consensus"  #: several readers agreed
+    SINGLE = "single"  #: one reader or one report says so
+
+
+class WithdrawnKind(StrEnum):
+    """What a withdrawn key stands for."""
+
+    STUDY = "study"
+    PATIENT = "patient"
+
+
 class QuarantineReason(StrEnum):
     """Why a received instance cannot be used; its bytes are kept."""
 
     UNREADABLE = "unreadable"  #: the data set does not parse
     UID_MISMATCH = "uid_mismatch"  #: the data set names another instance than the command did
     UID_MISSING = "uid_missing"  #: study, series or instance UID is absent or not a UID
+    WITHDRAWN = "withdrawn"  #: it was withdrawn or opted out, and the site sets such arrivals aside
 
 
 class Role(StrEnum):
@@ -134,6 +163,7 @@ class Role(StrEnum):
     READER = "reader"  #: judges cases; never sees what the model or another reader said of them
     RESEARCHER = "researcher"  #: queries answers, cites snapshots
     AUDITOR = "auditor"  #: sees the same and its history; changes nothing
+    CUSTODIAN = "custodian"  #: may know who a patient is: brings truths, re-identifies, withdraws
     ADMINISTRATOR = "administrator"  #: of the site: accounts, where studies are, what failed
 
 

@@ -13,10 +13,13 @@ from starlette.exceptions import HTTPException
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import (
     AnswerNotFound,
+    ReferenceRefused,
     SnapshotNotFound,
     SnapshotRefused,
     TransientError,
     ValueRefused,
+    VaultMissing,
+    WithdrawalRefused,
 )
 from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
@@ -55,6 +58,9 @@ _REFUSALS = {
     FilterInvalid: 422,
     ProjectNeeded: 422,
     SnapshotRefused: 409,
+    ReferenceRefused: 422,
+    WithdrawalRefused: 409,
+    VaultMissing: 503,
     SnapshotNotFound: 404,
     AnswerNotFound: 404,
     ValueRefused: 422,  # PostgreSQL takes no NUL in a text, wherever it was written
@@ -66,12 +72,14 @@ def make_app(
     instance_store: InstanceStore,
     picture_store: PictureStore,
     *,
+    vault: Database | None = None,
     door: Door | None = None,
     site_rules: SiteRules | None = None,
 ) -> FastAPI:
     """Build the application over one database and one storage folder.
 
-    Without a door it is that of a browser on this machine.
+    Without a door it is that of a browser on this machine; without the vault, nobody is
+    re-identified.
     """
     door = door or Door()
     # The interactive documentation would load its scripts from another host.
@@ -83,6 +91,7 @@ def make_app(
         dependencies=[Depends(check_csrf)],
     )
     app.state.database = database
+    app.state.vault = vault
     app.state.instance_store = instance_store
     app.state.picture_store = picture_store
     app.state.site_rules = site_rules or SiteRules()

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import VaultMissing
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
@@ -26,6 +27,15 @@ class SiteRules:
 def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
+
+
+def _vault(request: Request) -> Database:
+    vault: Database | None = request.app.state.vault
+    if vault is None:
+        raise VaultMissing(
+            "the pages have no identity vault: give the process that serves them MEDR1_VAULT_URL"
+        )
+    return vault
 
 
 def _instance_store(request: Request) -> InstanceStore:
@@ -54,6 +64,8 @@ def _transport(request: Request) -> Transport:
 
 
 ResearchDatabase = Annotated[Database, Depends(_database)]
+Vault = Annotated[Database, Depends(_vault)]
+"""The identities: for a route that asks for a custodian, and writes an event."""
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
 Site = Annotated[SiteRules, Depends(_site_rules)]

@@ -22,6 +22,7 @@ from medr1_pacs.db.tables.asked import (
     Selection,
 )
 from medr1_pacs.db.tables.base import Base
+from medr1_pacs.db.tables.ending import Withdrawal, WithdrawnKey
 from medr1_pacs.db.tables.operation import AuditEvent, Lease, Worker
 from medr1_pacs.db.tables.people import (
     Account,
@@ -32,7 +33,11 @@ from medr1_pacs.db.tables.people import (
     ProjectMember,
     SignInLink,
 )
-from medr1_pacs.db.tables.reading import ReferenceStandard
+from medr1_pacs.db.tables.reading import (
+    ReferenceImport,
+    ReferenceStandard,
+    ReferenceStatement,
+)
 from medr1_pacs.db.tables.received import (
     Association,
     Instance,
@@ -79,7 +84,9 @@ __all__ = [
     "Prompt",
     "QuarantinedInstance",
     "Question",
+    "ReferenceImport",
     "ReferenceStandard",
+    "ReferenceStatement",
     "Rendering",
     "Selection",
     "Series",
@@ -89,5 +96,7 @@ __all__ = [
     "SnapshotAnswer",
     "Study",
     "StudyVersion",
+    "Withdrawal",
+    "WithdrawnKey",
     "Worker",
 ]

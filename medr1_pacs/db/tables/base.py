@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_column_type
 from medr1_pacs.records.words import (
+    Certainty,
     Correctness,
     Coverage,
     DatePolicy,
@@ -23,6 +24,8 @@ from medr1_pacs.records.words import (
     SignInMethod,
     StudyState,
     TruthSource,
+    TruthUnit,
+    WithdrawnKind,
 )
 
 NAMING = {
@@ -53,6 +56,9 @@ class Base(DeclarativeBase):
         Coverage: enum_column_type(Coverage),
         QuarantineReason: enum_column_type(QuarantineReason),
         TruthSource: enum_column_type(TruthSource),
+        TruthUnit: enum_column_type(TruthUnit),
+        Certainty: enum_column_type(Certainty),
+        WithdrawnKind: enum_column_type(WithdrawnKind),
         InstanceHold: enum_column_type(InstanceHold),
         Role: enum_column_type(Role),
         DatePolicy: enum_column_type(DatePolicy),

@@ -102,6 +102,8 @@ class ProjectStudy(Base):
     """How far into the past the dates of the patient are moved, where the project shifts them."""
     shown_study_date: Mapped[str | None] = mapped_column(String(10))
     """By the project's policy: `2024`, `2024-01-17`, or None."""
+    withdrawn_at: Mapped[datetime | None]
+    """When the project had to stop using it; it is never added to it again."""
 
 
 class ProjectSeries(Base):

@@ -142,3 +142,7 @@ class SnapshotAnswer(Base):
         BigId, ForeignKey("answer.id"), primary_key=True, index=True
     )
     frozen: Mapped[dict[str, Any]]
+    """Empty once the answer was withdrawn."""
+    sha256: Mapped[str | None] = mapped_column(Sha256)
+    """Of the answer as a line of JSON, so that the others can be checked when one was withdrawn."""
+    withdrawn_at: Mapped[datetime | None]

@@ -138,5 +138,7 @@ CitingByQuery = Annotated[
     ProjectAccess, Depends(_in_project_by_query(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))
 ]
 """As `Citing`, of the project in the query, or of the only one."""
+Custodian = Annotated[ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN))]
+"""Who may know who the patients of the project of the path are; at a browser alone."""
 Citing = Annotated[ProjectAccess, Depends(_in_project(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))]
 """A researcher of the project of the path, who makes snapshots."""
