@@ -129,8 +129,13 @@ class WithdrawalRefused(PermanentError):
     """Nothing can be withdrawn so; the message says why."""
 
 
-class WithdrawnListUnusable(PermanentError):
-    """The list of withdrawals cannot be read, or is another site's; nothing goes without it."""
+class WithdrawnListUnusable(TransientError):
+    """The list of withdrawals cannot be read or written, or is another site's; nothing comes in and
+    nothing goes without it."""
+
+
+class OptOutUnusable(TransientError):
+    """The list of patients of whom nothing is kept cannot be read; nothing comes in without it."""
 
 
 class SnapshotNotFound(PermanentError):

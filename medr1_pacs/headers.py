@@ -167,7 +167,7 @@ def index_header(header: HeaderValues, received: ReceivedFile, site_key: bytes) 
         series_instance_uid=uids["SeriesInstanceUID"],
         number_of_frames=_number_of_frames(header.attributes.get("NumberOfFrames")),
         attributes=header.attributes,
-        identity=_identity(header.identity, uids["StudyInstanceUID"], site_key),
+        identity=identify(header, site_key),
         sex=header.sex,
         age_years=header.age_years,
         study_date=header.study_date,
@@ -186,17 +186,22 @@ def _scanner_key(device: Mapping[str, str], site_key: bytes) -> str | None:
     return pseudonym(site_key, "scanner", "\x00".join([*maker, which, device["SoftwareVersions"]]))
 
 
-def _identity(
-    values: Mapping[str, str], study_instance_uid: str, site_key: bytes
-) -> PatientIdentity:
-    # Without a patient ID nothing links two studies to one patient, so each is its own.
-    person = f"{values['IssuerOfPatientID']}\x00{values['PatientID']}"
+def patient_key(site_key: bytes, patient_id: str, issuer_of_patient_id: str) -> str:
+    """Return what research may know a patient by."""
+    return pseudonym(site_key, "patient", f"{issuer_of_patient_id}\x00{patient_id}")
+
+
+def identify(header: HeaderValues, site_key: bytes) -> PatientIdentity:
+    """Say who a header names."""
+    values, study_instance_uid = header.identity, header.uids["StudyInstanceUID"]
+    key = patient_key(site_key, values["PatientID"], values["IssuerOfPatientID"])
     if not values["PatientID"]:
-        person = f"study\x00{study_instance_uid}"
+        # Nothing links two studies to one patient, so each is its own.
+        key = pseudonym(site_key, "patient", f"study\x00{study_instance_uid}")
     everything = "\x00".join([study_instance_uid, *(values[k] for k in _IDENTITY_KEYWORDS)])
     return PatientIdentity(
         identity_key=pseudonym(site_key, "identity", everything),
-        patient_key=pseudonym(site_key, "patient", person),
+        patient_key=key,
         study_instance_uid=study_instance_uid,
         patient_name=values["PatientName"],
         patient_id=values["PatientID"],

@@ -5,6 +5,8 @@
     title = "Lung nodules 2026"
     approval_number = "EK-2026-17"
     dates = "shifted"
+    ends_on = 2028-12-31
+    retention_days = 3650
 
     [[rule]]
     project = "lung"
@@ -19,8 +21,10 @@ a person adds none until it is accepted.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from medr1_pacs.records.words import DatePolicy
 
 DEFAULT_PROJECT = "default"
 NAME_MAX = 64
+_NO_TEXTS = ("ends_on", "retention_days")
 RULE_KEYS = ("called_ae_title", "calling_ae_title", "modality")
 
 
@@ -41,6 +46,11 @@ class Project:
     approval_number: str = ""
     purpose: str = ""
     dates: DatePolicy = DatePolicy.YEAR
+    ends_on: date | None = None
+    """The last day of the project, in UTC."""
+    retention_days: int | None = None
+    """How long a study is kept: after the project's end, or without one after the study was added
+    to it; None: nothing goes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,12 @@ class ProjectRules:
 
     projects: tuple[Project, ...] = (Project(DEFAULT_PROJECT, "Default project"),)
     rules: tuple[ProjectRule, ...] = ()
+    withheld: frozenset[str] = frozenset()
+    """Projects that no arrival is given to."""
+
+    def without(self, names: Collection[str]) -> ProjectRules:
+        """Return rules that give nothing to some projects, as of a study withdrawn from them."""
+        return replace(self, withheld=self.withheld | frozenset(names)) if names else self
 
     @property
     def called_ae_titles(self) -> frozenset[str]:
@@ -74,7 +90,8 @@ class ProjectRules:
             for rule in self.rules
             if all(arrival.get(key) == value for key, value in rule.equals.items())
         }
-        return matched or {DEFAULT_PROJECT: "no rule matched"}
+        named = matched or {DEFAULT_PROJECT: "no rule matched"}
+        return {name: rule for name, rule in named.items() if name not in self.withheld}
 
 
 def load_project_rules(path: Path | None) -> ProjectRules:
@@ -97,31 +114,34 @@ def load_project_rules(path: Path | None) -> ProjectRules:
     return ProjectRules(tuple(projects.values()), rules)
 
 
-def _tables(path: Path, content: dict[str, Any], name: str) -> list[dict[str, str]]:
+def _tables(path: Path, content: dict[str, Any], name: str) -> list[dict[str, Any]]:
     tables = content.pop(name, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise SettingInvalid(f"{path}: {name!r} is not a list of tables; use [[{name}]]")
     for table in tables:
         for key, value in table.items():
-            if not isinstance(value, str):
+            if key not in _NO_TEXTS and not isinstance(value, str):
                 raise SettingInvalid(f"{path}: [[{name}]] {key} = {value!r}: expected a text")
     return tables
 
 
-def _project(path: Path, table: dict[str, str]) -> Project:
-    values: dict[str, Any] = dict(table)
+def _project(path: Path, table: dict[str, Any]) -> Project:
+    values = dict(table)
+    where = f"{path}: [[project]] {table.get('name', '')!r}"
+    if "ends_on" in values:
+        values["ends_on"] = _day(where, values["ends_on"])
+    days = values.get("retention_days")
+    if days is not None and (isinstance(days, bool) or not isinstance(days, int) or days < 0):
+        raise SettingInvalid(f"{where}: retention_days = {days!r}: expected days, 0 or more")
     dates = values.get("dates", DatePolicy.YEAR)
     if dates not in list(DatePolicy):
-        raise SettingInvalid(
-            f"{path}: [[project]] {table.get('name', '')!r}: dates = {dates!r}: use one of "
-            f"{', '.join(DatePolicy)}"
-        )
+        raise SettingInvalid(f"{where}: dates = {dates!r}: use one of {', '.join(DatePolicy)}")
     try:
         project = Project(**(values | {"dates": DatePolicy(dates)}))
     except TypeError as error:
         raise SettingInvalid(
-            f"{path}: [[project]] {table.get('name', '')!r}: use name, title, approval_number, "
-            f"purpose, dates ({error})"
+            f"{where}: use name, title, approval_number, purpose, dates, ends_on, retention_days "
+            f"({error})"
         ) from error
     if not 1 <= len(project.name) <= NAME_MAX:
         raise SettingInvalid(f"{path}: [[project]] name: 1 to {NAME_MAX} characters")
@@ -133,7 +153,16 @@ def _project(path: Path, table: dict[str, str]) -> Project:
     return project
 
 
-def _rule(path: Path, table: dict[str, str], projects: Mapping[str, Project]) -> ProjectRule:
+def _day(where: str, value: Any) -> date:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = date.fromisoformat(value)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise SettingInvalid(f"{where}: ends_on = {value!r}: expected a day, as 2028-12-31")
+    return value
+
+
+def _rule(path: Path, table: dict[str, Any], projects: Mapping[str, Project]) -> ProjectRule:
     equals = dict(table)
     project = equals.pop("project", "")
     if project not in projects:

@@ -32,6 +32,11 @@ def patient_pseudonym(site_key: bytes, project: str, patient_key: str) -> str:
     return pseudonym(site_key, f"project {project} patient", patient_key)
 
 
+def study_key(site_key: bytes, study_instance_uid: str) -> str:
+    """Return what a study is known by when nothing else of it is left."""
+    return pseudonym(site_key, "study", study_instance_uid)
+
+
 def date_shift_days(site_key: bytes, project: str, patient_key: str) -> int:
     """Return by how many days, 1 to 365, a project moves the dates of a patient into the past."""
     return int(pseudonym(site_key, f"project {project} dates", patient_key), 16) % 365 + 1

@@ -16,6 +16,7 @@ from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.leasing import HeldLease
 from medr1_pacs.steps.rendering import Decoder
+from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from workers.app import RENDER_QUEUE, answer_queue
@@ -88,6 +89,7 @@ def run_sweep(
     app: Celery,
     indexer: Indexer,
     pictures: PictureStore,
+    withdrawer: Withdrawer,
     questionnaire: Questionnaire,
     checkpoints: frozenset[str],
     *,
@@ -101,6 +103,12 @@ def run_sweep(
         HeldLease(indexer.database, "sweep", beat.owner) as lease,
     ):
         sweep = Sweep(
-            indexer, pictures, bells, questionnaire, checkpoints, study_quiet_s=study_quiet_s
+            indexer,
+            pictures,
+            withdrawer,
+            bells,
+            questionnaire,
+            checkpoints,
+            study_quiet_s=study_quiet_s,
         )
         sweep.run(stop, beat.watch, lease.hold)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import DEMO
@@ -21,10 +22,12 @@ from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
+from medr1_pacs.steps.retaining import end_retention
 from medr1_pacs.steps.ringing import find_due_work
 from medr1_pacs.steps.setting_aside import tell_set_aside
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.tidying import tidy
+from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.pictures import PictureStore
 from workers.bells import BellTower
 
@@ -34,6 +37,8 @@ TICK_S = 1.0
 STEP_S = 2.0
 """How long one step of a tick goes on while it finds work."""
 TIDY_S = 60.0
+RETENTION_S = 60.0
+"""How often it is looked for what a project may no longer keep."""
 
 
 _CLOCK_STEP_S = 3.0
@@ -51,6 +56,7 @@ class Sweep:
         self,
         indexer: Indexer,
         pictures: PictureStore,
+        withdrawer: Withdrawer,
         bells: BellTower,
         questionnaire: Questionnaire,
         checkpoints: frozenset[str],
@@ -60,6 +66,7 @@ class Sweep:
         self._indexer = indexer
         self._database = indexer.database
         self._pictures = pictures
+        self._withdrawer = withdrawer
         self._bells = bells
         self._questionnaire = questionnaire
         self._checkpoints = checkpoints
@@ -74,6 +81,8 @@ class Sweep:
         self._told_set_aside: dict[str, SetAsideFile] | None = None
         self._has_more = False
         self._are_projects_declared = False
+        self._is_list_applied = False
+        self._retention_from = float("-inf")
 
     def run(
         self,
@@ -107,7 +116,10 @@ class Sweep:
         """Do what is due, in the order of the flow; what fails holds up its own step alone."""
         self._note_clock()
         for step in (
-            self._withdraw,
+            self._withdraw_prompts,
+            self._declare,
+            self._end_retention,
+            self._withdraw_studies,
             self._index,
             self._tell_set_aside,
             self._complete,
@@ -164,7 +176,7 @@ class Sweep:
             yield
         self._has_more = True  # the next tick need not wait
 
-    def _withdraw(self) -> None:
+    def _withdraw_prompts(self) -> None:
         if self._questionnaire.is_demo:
             return
         for _ in self._turns():
@@ -172,7 +184,33 @@ class Sweep:
                 return
             logger.info("%d studies that waited for the demo checkpoint are asked again", count)
 
+    def _declare(self) -> None:
+        """Let the rows of projects say what the site declares, once a start."""
+        if not self._are_projects_declared:
+            declare(self._database, self._indexer.rules)
+            self._are_projects_declared = True
+
+    def _end_retention(self) -> None:
+        """Ask that what a project may no longer keep goes, some of it, once a minute."""
+        if not self._are_projects_declared or time.monotonic() < self._retention_from:
+            return
+        if not end_retention(self._database, self._indexer.site_key, datetime.now(UTC)):
+            self._retention_from = time.monotonic() + RETENTION_S
+
+    def _withdraw_studies(self) -> None:
+        """Carry out withdrawals; before the first, what the list outside has of them.
+
+        A backup that was restored brings nothing back: until the list was applied, nothing comes
+        in.
+        """
+        if not self._is_list_applied:
+            self._withdrawer.apply_list()
+            self._is_list_applied = True
+        self._withdrawer.carry_out()
+
     def _index(self) -> None:
+        if not self._is_list_applied:
+            return
         for _ in self._turns():
             if not self._indexer.index().total:
                 return
@@ -200,9 +238,6 @@ class Sweep:
                 return
 
     def _name(self) -> None:
-        if not self._are_projects_declared:
-            declare(self._database, self._indexer.rules)
-            self._are_projects_declared = True
         for _ in self._turns():
             if not name_for_research(self._database, self._indexer.site_key):
                 return

@@ -3,6 +3,7 @@
 processes       up, listen, sweep, worker, web
 data            ingest, answers, retry, replay
 studies         studies: where each one is; call one complete
+withdrawing     studies: withdraw, certificate, due
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
 query           query, snapshots: answers as research sees them
@@ -27,6 +28,7 @@ from medr1_pacs.cli import (
     quarantine,
     query,
     studies,
+    withdrawing,
 )
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.errors import Medr1Error, QuestionInvalid, SettingInvalid
@@ -56,6 +58,9 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(query.snapshots_app, name="snapshots")
+studies.studies_app.command("withdraw")(withdrawing.withdraw)
+studies.studies_app.command("certificate")(withdrawing.certificate)
+studies.studies_app.command("due")(withdrawing.due)
 app.add_typer(studies.studies_app, name="studies")
 app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")

@@ -18,12 +18,11 @@ from medr1_pacs.cli.wiring import (
     describe_door,
     load_checkpoints,
     load_door,
-    load_key,
     load_provider,
     load_questionnaire,
     load_questions,
     lock_data_dir,
-    open_checked,
+    make_withdrawer,
     open_decoder,
     open_pictures,
     open_research,
@@ -34,8 +33,8 @@ from medr1_pacs.cli.wiring import (
 )
 from medr1_pacs.db.accounts import has_administrator
 from medr1_pacs.db.associations import record_associations
-from medr1_pacs.db.schema import Branch
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.opt_out import OptOutList
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.processes import (
     ACCEPT_LOOP_MAX_S,
@@ -155,18 +154,22 @@ def sweep() -> None:
     registry = load_checkpoints(settings)
     research = open_research(settings)
     with HeaderReader() as headers:
+        withdrawer = make_withdrawer(settings, research, headers)
         indexer = Indexer(
-            store=open_store(settings),
+            store=withdrawer.store,
             database=research,
-            vault=open_checked(settings.vault_url, Branch.VAULT),
-            site_key=load_key(settings, research),
+            vault=withdrawer.vault,
+            site_key=withdrawer.site_key,
             rules=load_project_rules(settings.projects),
             headers=headers,
+            opt_out=OptOutList(settings.opt_out_file) if settings.opt_out_file else None,
+            sets_withheld_aside=settings.withdrawn_arrivals == "quarantine",
         )
         run_sweep(
             make_app(settings.broker_url, settings.data_dir),
             indexer,
-            open_pictures(settings),
+            withdrawer.pictures,
+            withdrawer,
             load_questionnaire(settings, registry),
             registry.names,
             study_quiet_s=settings.study_quiet_s,

@@ -15,7 +15,7 @@ from medr1_pacs.cli.printing import print_error, print_lines, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
 from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.research import count_facets, count_found, iterate_found
-from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.db.snapshots import iterate_rows, list_columns, list_snapshots
 from medr1_pacs.errors import SettingInvalid
 from medr1_pacs.exports.comma_separated import csv_lines
 from medr1_pacs.exports.json_lines import json_lines
@@ -25,7 +25,7 @@ from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
-from medr1_pacs.steps.citing import is_as_it_was, make_snapshot
+from medr1_pacs.steps.citing import check_snapshot, make_snapshot
 
 snapshots_app = typer.Typer(help="Answers to cite, as they were.", no_args_is_help=True)
 
@@ -142,26 +142,28 @@ def show(
     """Print the answers of a snapshot as they were."""
     research = open_research(read_settings())
     with research.read() as session:
-        snapshot = get_snapshot(session, project, name)
-    rows = iterate_snapshot(research, project, name)
+        columns = list_columns(session, project, name)
+    rows = iterate_rows(research, project, name)
     _print(
         QueryFormat(output.value),
         f"Snapshot {name} (research use only)",
         _TABLE,
         rows,
-        snapshot.fields,
+        columns,
     )
 
 
 @snapshots_app.command("verify")
 def verify(name: str, project: Project = DEFAULT_PROJECT) -> None:
-    """Say whether the answers of a snapshot still have its hash; exit 1 when not."""
-    research = open_research(read_settings())
-    if is_as_it_was(research, project, name):
-        print(f"{name}: unchanged")
-        return
-    print_error(f"{name}: no longer the same: evidence was changed or removed")
-    raise typer.Exit(1)
+    """Say whether the answers of a snapshot still have its hash; exit 1 when not.
+
+    One of which answers were withdrawn since is compared answer by answer.
+    """
+    check = check_snapshot(open_research(read_settings()), project, name)
+    if check.is_unchanged is False:
+        print_error(f"{name}: {check.describe()}")
+        raise typer.Exit(1)
+    print(f"{name}: {check.describe()}")
 
 
 def _parse(where: Sequence[str] | None) -> AnswerFilters:

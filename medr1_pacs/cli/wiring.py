@@ -19,15 +19,18 @@ from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SchemaMismatch, SettingInvalid, TransientError
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.openid import Provider
+from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.provider_roles import load_group_roles
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
+from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.permissions import guard_database, guard_file, guard_folder, umask_of
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.storage.withdrawn_list import WithdrawnList
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +173,19 @@ def open_store(settings: Settings) -> InstanceStore:
 
 def open_pictures(settings: Settings) -> PictureStore:
     return PictureStore(settings.storage_path)
+
+
+def make_withdrawer(settings: Settings, research: Database, headers: HeaderReader) -> Withdrawer:
+    site_key = load_key(settings, research)
+    return Withdrawer(
+        database=research,
+        vault=open_checked(settings.vault_url, Branch.VAULT),
+        store=open_store(settings),
+        pictures=open_pictures(settings),
+        withdrawn_list=WithdrawnList(settings.withdrawn_path, site_key),
+        site_key=site_key,
+        headers=headers,
+    )
 
 
 def open_decoder(settings: Settings) -> DecoderPool:

@@ -23,6 +23,7 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.planned import Decoding
+from medr1_pacs.records.words import StudyState
 
 
 def iterate_answers(
@@ -73,6 +74,7 @@ def _wide() -> Any:
         .join(Series, Instance.series_id == Series.id)
         .join(Study, Series.study_id == Study.id)
         .join(Checkpoint, Generation.checkpoint_id == Checkpoint.id)
+        .where(Study.state != StudyState.WITHDRAWN)
     )  # fmt: skip
 
 

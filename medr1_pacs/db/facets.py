@@ -71,8 +71,9 @@ OUTCOME = (
     "correctness",
 )
 ORIGIN = ("modality", "anatomy", "scanner_key", "study_year", "sex", "age_band")
-_IS_KNOWN = ProjectStudy.patient_pseudonym.is_not(None)
-"""A project finds nothing of a study before it has names for it; who gives them writes the rows."""
+_IS_KNOWN = and_(ProjectStudy.patient_pseudonym.is_not(None), ProjectStudy.withdrawn_at.is_(None))
+"""A project finds nothing of a study before it has names for it; who gives them writes the rows.
+Nor does it find anything of one that was withdrawn from it."""
 _OWN = ("study_id", "is_current", "study_version", "study_date")
 
 

@@ -137,9 +137,19 @@ def record_answers(
     Research finds them by what is written here, in one transaction with them.
     """
     lock_studies(session, {generation.study_id for generation, _ in parsed})
+    # What was withdrawn since it was read is not brought back by its parse.
+    ids = [generation.generation_id for generation, _ in parsed]
+    due = set(
+        session.scalars(
+            select(Generation.id).where(
+                Generation.id.in_(ids), Generation.state == GenerationState.GENERATED
+            )
+        )
+    )
     recorded = [
         _record_answer(session, generation.generation_id, answer, generation.options)
         for generation, answer in parsed
+        if generation.generation_id in due
     ]
     add_facets(session, [answer_id for answer_id in recorded if answer_id is not None])
 

@@ -264,7 +264,11 @@ def list_standings(session: Session) -> dict[str, InstanceStanding]:
             Instance.sha256,
             Instance.superseded_at,
             Instance.hold,
-        ).order_by(Instance.id)
+        )
+        .join(Series, Instance.series_id == Series.id)
+        .join(Study, Series.study_id == Study.id)
+        .where(Study.state != StudyState.WITHDRAWN)
+        .order_by(Instance.id)
     )
     for row in rows:
         standing = standings.setdefault(row.sop_instance_uid, InstanceStanding())
@@ -312,8 +316,14 @@ def note_scanners(session: Session, scanners: Mapping[tuple[str, str], str]) -> 
 
 
 def iterate_stored_names(session: Session) -> Iterator[str]:
-    """Yield the stored name of every instance; streaming."""
-    names = select(Instance.stored_name).order_by(Instance.id)
+    """Yield the stored name of every instance that was not withdrawn; streaming."""
+    names = (
+        select(Instance.stored_name)
+        .join(Series, Instance.series_id == Series.id)
+        .join(Study, Series.study_id == Study.id)
+        .where(Study.state != StudyState.WITHDRAWN)
+        .order_by(Instance.id)
+    )
     yield from session.scalars(names.execution_options(yield_per=1000))
 
 

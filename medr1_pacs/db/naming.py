@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.facets import lock_studies, refresh_facets
@@ -26,12 +26,14 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.disclosure import shown_date
 from medr1_pacs.pseudonyms import date_shift_days, patient_pseudonym, pseudonymous_uid
 
+_MAY_BE_UNNAMED = and_(ProjectStudy.is_named, ProjectStudy.withdrawn_at.is_(None))
+
 
 def unname_study(session: Session, study_id: int) -> None:
     """Note that more of a study was selected than has its pseudonyms."""
     session.execute(
         update(ProjectStudy)
-        .where(ProjectStudy.study_id == study_id, ProjectStudy.is_named)
+        .where(ProjectStudy.study_id == study_id, _MAY_BE_UNNAMED)
         .values(is_named=False)
     )
 
@@ -40,7 +42,7 @@ def unname_project(session: Session, project_id: int) -> None:
     """Note that a project shows its studies otherwise from now on."""
     session.execute(
         update(ProjectStudy)
-        .where(ProjectStudy.project_id == project_id, ProjectStudy.is_named)
+        .where(ProjectStudy.project_id == project_id, _MAY_BE_UNNAMED)
         .values(is_named=False)
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.naming import unname_project
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.tables import Instance, Project, ProjectStudy, Study
+from medr1_pacs.projects import Project as DeclaredProject
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.projects import ProjectListing
 from medr1_pacs.records.received import IndexedInstance
@@ -27,13 +29,26 @@ def arrival_of(item: IndexedInstance | Instance) -> dict[str, str]:
     }
 
 
-_DECLARED = ("title", "approval_number", "purpose", "dates")
+_DECLARED = ("title", "approval_number", "purpose", "dates", "retention_days", "ends_at")
+
+
+def _declared(project: DeclaredProject) -> dict[str, Any]:
+    """Return what a row of a project says; it ends with its last day, in UTC."""
+    values = {name: getattr(project, name) for name in _DECLARED if name != "ends_at"}
+    end = project.ends_on
+    after = datetime.combine(end + timedelta(days=1), time(), UTC) if end else None
+    return values | {"ends_at": after}
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    ends_at = values["ends_at"]
+    return dict(values) | {"ends_at": ends_at.isoformat() if ends_at else None}
 
 
 def declare_projects(session: Session, rules: ProjectRules, now: datetime) -> None:
     """Make or change the rows of declared projects; one that is declared no more stays."""
     for declared in rules.projects:
-        values = {name: getattr(declared, name) for name in _DECLARED}
+        values = _declared(declared)
         row, is_new = find_or_add(
             session, Project, {"name": declared.name}, **values, created_at=now
         )
@@ -49,8 +64,8 @@ def declare_projects(session: Session, rules: ProjectRules, now: datetime) -> No
             "project.declared",
             "project",
             row.id,
-            old=None if is_new else old,
-            new={"name": declared.name, **values},
+            old=None if is_new else _told(old),
+            new={"name": declared.name, **_told(values)},
         )
 
 
@@ -65,7 +80,7 @@ def find_or_add_project(
         session,
         Project,
         {"name": name},
-        **{each: getattr(declared, each) for each in _DECLARED},
+        **_declared(declared),
         created_at=now,
     )
     return project
@@ -75,7 +90,7 @@ def list_projects(session: Session, names: Collection[str]) -> list[ProjectListi
     """Return projects by their names, in order."""
     studies = (
         select(func.count(ProjectStudy.id))
-        .where(ProjectStudy.project_id == Project.id)
+        .where(ProjectStudy.project_id == Project.id, ProjectStudy.withdrawn_at.is_(None))
         .scalar_subquery()
     )
     rows = session.execute(

@@ -4,10 +4,12 @@ least a schema) of its own.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import MetaData, String, Text
+from sqlalchemy import MetaData, String, Text, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from medr1_pacs.db.rows import insert_into
@@ -15,6 +17,8 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
 from medr1_pacs.records.received import PatientIdentity
+
+_AT_ONCE = 500
 
 
 class VaultBase(DeclarativeBase):
@@ -48,3 +52,86 @@ def record_identities(vault: Database, identities: list[PatientIdentity], now: d
     with vault.write() as session:
         insert = insert_into(session, PatientIdentityRow)
         session.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def delete_identities(
+    vault: Database, *, study_instance_uids: Collection[str], patient_keys: Collection[str]
+) -> int:
+    """Delete what names studies, or patients in whatever study; returns how many rows that were."""
+    deleted = 0
+    for column, values in (
+        (PatientIdentityRow.study_instance_uid, study_instance_uids),
+        (PatientIdentityRow.patient_key, patient_keys),
+    ):
+        ordered = sorted(values)
+        for first in range(0, len(ordered), _AT_ONCE):
+            with vault.write() as session:
+                result: Any = session.execute(
+                    delete(PatientIdentityRow).where(column.in_(ordered[first : first + _AT_ONCE]))
+                )
+                deleted += result.rowcount
+    return deleted
+
+
+def count_identities(
+    vault: Database, *, study_instance_uids: Collection[str], patient_keys: Collection[str]
+) -> int:
+    """Return how many rows `delete_identities` would delete."""
+    ids: set[int] = set()
+    for column, values in (
+        (PatientIdentityRow.study_instance_uid, study_instance_uids),
+        (PatientIdentityRow.patient_key, patient_keys),
+    ):
+        ordered = sorted(values)
+        for first in range(0, len(ordered), _AT_ONCE):
+            chunk = ordered[first : first + _AT_ONCE]
+            with vault.read() as session:
+                ids |= set(session.scalars(select(PatientIdentityRow.id).where(column.in_(chunk))))
+    return len(ids)
+
+
+def iterate_identity_keys(vault: Database) -> Iterator[tuple[str, str]]:
+    """Yield (patient key, Study Instance UID) of every identity; streaming."""
+    with vault.read() as session:
+        rows = session.execute(
+            select(
+                PatientIdentityRow.patient_key, PatientIdentityRow.study_instance_uid
+            ).execution_options(yield_per=5_000)
+        )
+        for row in rows:
+            yield row.patient_key, row.study_instance_uid
+
+
+def find_studies_in_vault(vault: Database, patient_keys: Collection[str]) -> set[str]:
+    """Return the Study Instance UIDs that patients were ever named in."""
+    with vault.read() as session:
+        return set(
+            session.scalars(
+                select(PatientIdentityRow.study_instance_uid).where(
+                    PatientIdentityRow.patient_key.in_(patient_keys)
+                )
+            )
+        )
+
+
+def find_patient_keys(
+    vault: Database, patient_id: str, issuer_of_patient_id: str | None
+) -> dict[str, set[str]]:
+    """Return issuer -> the keys of the patients with a patient ID; of one issuer or of all."""
+    with vault.read() as session:
+        rows = session.execute(
+            select(PatientIdentityRow.issuer_of_patient_id, PatientIdentityRow.patient_key)
+            .where(
+                PatientIdentityRow.patient_id == patient_id,
+                *(
+                    []
+                    if issuer_of_patient_id is None
+                    else [PatientIdentityRow.issuer_of_patient_id == issuer_of_patient_id]
+                ),
+            )
+            .distinct()
+        ).all()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.issuer_of_patient_id, set()).add(row.patient_key)
+    return found

@@ -19,13 +19,14 @@ _BEGINS_A_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
-    """Yield the header, then a record a row; a cell may hold line breaks."""
+    """Yield the header, then a record a row; a cell may hold line breaks, and is empty where the
+    row has no such field."""
     line = _Line()
     writer = csv.writer(line)
     writer.writerow(columns)
     yield line.text
     for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
+        writer.writerow([_cell(row.get(name)) for name in columns])
         yield line.text
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from medr1_pacs.db.research import iterate_found_at_once
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.snapshots import add_snapshot, get_snapshot, has_snapshot, iterate_snapshot
+from medr1_pacs.db.snapshots import (
+    FrozenAnswer,
+    add_snapshot,
+    get_snapshot,
+    has_snapshot,
+    iterate_snapshot,
+)
 from medr1_pacs.errors import RowExists, SnapshotRefused
-from medr1_pacs.exports.json_lines import json_line, json_lines
+from medr1_pacs.exports.json_lines import json_line
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.records.research import FIELDS
 from medr1_pacs.records.snapshots import FROZEN, Snapshot
@@ -54,9 +61,16 @@ def make_snapshot(
     digest, frozen = hashlib.sha256(), []
     for answer in iterate_found_at_once(database, project, filters):
         row = answer.to_json()
-        digest.update(json_line(row).encode())
+        line = json_line(row).encode()
+        digest.update(line)
         kept = {field: row[field] for field in FROZEN}
-        frozen.append((answer.answer_id, json.dumps(kept, separators=(",", ":")).encode()))
+        frozen.append(
+            FrozenAnswer(
+                answer.answer_id,
+                json.dumps(kept, separators=(",", ":")).encode(),
+                hashlib.sha256(line).hexdigest(),
+            )
+        )
         if len(frozen) > ANSWERS_MAX:
             raise SnapshotRefused(
                 f"a snapshot holds at most {ANSWERS_MAX:,} answers: narrow it down"
@@ -86,11 +100,45 @@ def make_snapshot(
     return snapshot
 
 
-def is_as_it_was(database: Database, project: str, name: str) -> bool:
-    """Whether the answers of a snapshot still have its hash: reads all of them."""
+@dataclass(frozen=True, slots=True)
+class SnapshotCheck:
+    """How the answers of a snapshot stand to what they were."""
+
+    withdrawn: int
+    """Answers that were withdrawn since: of them nothing is left to compare."""
+    is_unchanged: bool | None
+    """Of the others. None: with some withdrawn, a snapshot that an earlier version of the program
+    made has no hash of each answer to compare them with."""
+
+    def describe(self) -> str:
+        """Say it in a sentence."""
+        if self.is_unchanged is False:
+            return "no longer the same: evidence was changed or removed"
+        if not self.withdrawn:
+            return "unchanged"
+        rest = "the others are unchanged" if self.is_unchanged else "the others cannot be compared"
+        return f"{self.withdrawn:,} answers were withdrawn since; {rest}"
+
+
+def check_snapshot(database: Database, project: str, name: str) -> SnapshotCheck:
+    """Compare the answers of a snapshot with its hashes: reads all of them."""
     with database.read() as session:
         snapshot = get_snapshot(session, project, name)
-    digest = hashlib.sha256()
-    for line in json_lines(iterate_snapshot(database, project, name)):
-        digest.update(line.encode())
-    return digest.hexdigest() == snapshot.sha256
+    whole, withdrawn, found = hashlib.sha256(), 0, 0
+    is_each_as_it_was, has_each = True, True
+    for answer in iterate_snapshot(database, project, name):
+        found += 1
+        if answer.values is None:
+            withdrawn += answer.is_withdrawn
+            is_each_as_it_was &= answer.is_withdrawn
+            continue
+        line = json_line(answer.values).encode()
+        whole.update(line)
+        if answer.sha256 is None:
+            has_each = False
+        else:
+            is_each_as_it_was &= hashlib.sha256(line).hexdigest() == answer.sha256
+    if not withdrawn:
+        return SnapshotCheck(0, whole.hexdigest() == snapshot.sha256)
+    is_complete = found == snapshot.answers and is_each_as_it_was
+    return SnapshotCheck(withdrawn, is_complete if has_each or not is_complete else None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from medr1_pacs.db.quarantine import record_rejected, resolve_usable
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import lock_known, retry_damaged
 from medr1_pacs.db.vault import record_identities
+from medr1_pacs.db.withdrawals import drop_quarantined_files, note_turned_away
 from medr1_pacs.errors import (
     InstanceDamaged,
     InstanceUnreadable,
@@ -34,11 +35,14 @@ from medr1_pacs.errors import (
     ValueRefused,
 )
 from medr1_pacs.headers import HeaderUnusable, ReceivedFile, index_header
+from medr1_pacs.opt_out import OptOutList
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.part10 import UNKNOWN_META, read_file_meta
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance, RejectedInstance, SetAsideFile
+from medr1_pacs.records.withdrawals import Withheld
 from medr1_pacs.records.words import QuarantineReason
+from medr1_pacs.steps.withholding import Withholding
 from medr1_pacs.storage.instances import InstanceStore, StoredName, sha256_from
 
 logger = logging.getLogger(__name__)
@@ -57,16 +61,19 @@ class IndexReport:
     """With those that are held for a person."""
     duplicate: int = 0
     quarantined: int = 0
+    turned_away: int = 0
+    """Withdrawn or opted out before they came."""
 
     @property
     def total(self) -> int:
-        return self.new + self.duplicate + self.quarantined
+        return self.new + self.duplicate + self.quarantined + self.turned_away
 
     def __add__(self, other: IndexReport) -> IndexReport:
         return IndexReport(
             self.new + other.new,
             self.duplicate + other.duplicate,
             self.quarantined + other.quarantined,
+            self.turned_away + other.turned_away,
         )
 
 
@@ -80,6 +87,9 @@ class Indexer:
     site_key: bytes
     rules: ProjectRules
     headers: HeaderReader
+    opt_out: OptOutList | None = None
+    sets_withheld_aside: bool = False
+    """Put arrivals that were withdrawn or opted out into quarantine, instead of deleting them."""
     _set_aside: dict[str, SetAsideFile] = field(default_factory=dict)
     _retry_at: dict[str, float] = field(default_factory=dict)
 
@@ -132,13 +142,15 @@ class Indexer:
                 continue  # it is there, and the disk does not even say how large it is
 
     def _index(self, names: Sequence[StoredName]) -> IndexReport:
-        indexed, rejected = self._move_all(names)
+        read = self._read_all(names)
+        withheld, turned_away = self._withhold(read)
+        indexed, rejected = self._move_all(names, read)
         now = datetime.now(UTC)
         record_identities(self.vault, [item.identity for item in indexed.values()], now)
         with self.database.write() as session:
             lock_known(session, {item.study_instance_uid for item in indexed.values()})
             recorded = {
-                stored: record_instance(session, item, self.rules, now)
+                stored: record_instance(session, item, self._rules_for(withheld, stored), now)
                 for stored, item in indexed.items()
             }
             for item in rejected.values():
@@ -151,30 +163,101 @@ class Indexer:
             if stored.name in retried:  # before it leaves the backlog: a crash here is made up for
                 self.store.leave_quarantine(stored)
             self._forget(stored)
-        for stored in rejected:
+        for stored, item in rejected.items():
+            if item.reason is QuarantineReason.WITHDRAWN:  # it may have been usable once
+                self.store.discard(stored)
             self._forget(stored)
         duplicates = [
             r for r in recorded.values() if r.outcome in (Outcome.DUPLICATE, Outcome.SAME)
         ]
         new = len(recorded) - len(duplicates)
-        return IndexReport(new, len(duplicates), len(rejected))
+        return IndexReport(new, len(duplicates), len(rejected), turned_away)
 
-    def _move_all(
+    def _read_all(
         self, names: Sequence[StoredName]
-    ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
-        """Read files and give them their final names; what fails is set aside by itself."""
-        moved: dict[Path, dict[StoredName, IndexedInstance | RejectedInstance]] = {}
+    ) -> dict[StoredName, IndexedInstance | RejectedInstance]:
+        """Read files; one that the disk does not give is set aside by itself."""
+        read: dict[StoredName, IndexedInstance | RejectedInstance] = {}
         ends_at = time.monotonic() + READ_S
         for stored in names:
-            item: IndexedInstance | RejectedInstance | None = None
             try:
-                item = read_received(
+                read[stored] = read_received(
                     self.store.incoming_path(stored),
                     stored,
                     self.site_key,
                     self.headers,
                     is_last_try=stored.name in self._set_aside,
                 )
+            except StorageFull:
+                raise
+            except (OSError, StorageUnavailable) as error:
+                self._put_aside_unless_disk(stored, error, None)
+            if time.monotonic() > ends_at:
+                break  # what was read is recorded before the rest is looked at
+        return read
+
+    def _withhold(
+        self, read: dict[StoredName, IndexedInstance | RejectedInstance]
+    ) -> tuple[dict[StoredName, Withheld], int]:
+        """Delete what may not be kept, or have it set aside, before it gets a name or a row.
+
+        Returns what some projects may not use, and how many files were deleted.
+        """
+        withholding = Withholding(self.database, self.site_key, self.headers, self.opt_out)
+        withholding.refresh()
+        usable = {s: item for s, item in read.items() if isinstance(item, IndexedInstance)}
+        judged = withholding.judge(usable, self.rules)
+        for stored in read.keys() - usable.keys():
+            try:
+                verdict = withholding.judge_unusable(self.store.incoming_path(stored))
+            except (OSError, StorageUnavailable) as error:
+                self._put_aside_unless_disk(stored, error, None)
+                del read[stored]
+                continue
+            if verdict is not None:
+                judged[stored] = verdict
+        refused = {stored: verdict for stored, verdict in judged.items() if verdict.reason}
+        if self.sets_withheld_aside:
+            for stored, verdict in refused.items():
+                read[stored] = _set_aside_by_rule(read[stored], verdict)
+            refused = {}
+        if refused:
+            self._turn_away({stored: (read.pop(stored), v) for stored, v in refused.items()})
+        return judged, len(refused)
+
+    def _turn_away(
+        self,
+        refused: Mapping[StoredName, tuple[IndexedInstance | RejectedInstance, Withheld]],
+    ) -> None:
+        with self.database.write() as session:
+            for item, verdict in refused.values():
+                note_turned_away(
+                    session,
+                    verdict.withdrawal_id,
+                    sha256=item.sha256,
+                    calling_ae_title=item.calling_ae_title,
+                    reason=verdict.reason,
+                )
+            drop_quarantined_files(session, [each.name for each in refused], datetime.now(UTC))
+        for stored in refused:
+            self.store.delete(stored)
+            self._take_back(stored.name)
+
+    def _rules_for(
+        self, withheld: Mapping[StoredName, Withheld], stored: StoredName
+    ) -> ProjectRules:
+        verdict = withheld.get(stored)
+        return self.rules.without(verdict.projects) if verdict else self.rules
+
+    def _move_all(
+        self,
+        names: Sequence[StoredName],
+        read: Mapping[StoredName, IndexedInstance | RejectedInstance],
+    ) -> tuple[dict[StoredName, IndexedInstance], dict[StoredName, RejectedInstance]]:
+        """Give files their final names; what fails is set aside by itself."""
+        moved: dict[Path, dict[StoredName, IndexedInstance | RejectedInstance]] = {}
+        for stored, item in read.items():
+            try:
                 is_usable = isinstance(item, IndexedInstance)
                 folder = (self.store.keep if is_usable else self.store.quarantine)(stored)
                 moved.setdefault(folder, {})[stored] = item
@@ -182,8 +265,6 @@ class Indexer:
                 raise
             except (OSError, StorageUnavailable) as error:
                 self._put_aside_unless_disk(stored, error, item)
-            if time.monotonic() > ends_at:
-                break  # what was read is recorded before the rest is looked at
         items: dict[StoredName, IndexedInstance | RejectedInstance] = {}
         for folder, in_folder in moved.items():
             try:
@@ -291,6 +372,17 @@ class Indexer:
             record_rejected(session, rejected, datetime.now(UTC))
         self.store.discard(stored)
         return IndexReport(quarantined=1)
+
+
+def _set_aside_by_rule(
+    item: IndexedInstance | RejectedInstance, verdict: Withheld
+) -> RejectedInstance:
+    """Return an arrival as one for quarantine."""
+    names = [field.name for field in fields(RejectedInstance)]
+    values = {name: getattr(item, name) for name in names if hasattr(item, name)}
+    return RejectedInstance(
+        **values | {"reason": QuarantineReason.WITHDRAWN, "detail": verdict.reason}
+    )
 
 
 def _reason_of(error: Exception) -> str:

@@ -20,9 +20,11 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import InstanceDamaged, PictureLost, StorageUnavailable
 from medr1_pacs.parsing import HeaderReader
+from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance, PatientIdentity
 from medr1_pacs.rendering import hash_pixels
 from medr1_pacs.steps.indexing import read_received
+from medr1_pacs.steps.withholding import Withholding
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -88,6 +90,8 @@ def _reconcile_files(
     with database.read() as session:
         known = hashes_of_rows(session, [stored.name for stored, _ in files])
         dropped = list_dropped(session, [stored.name for stored, _ in files])
+    withholding = Withholding(database, site_key, headers)
+    items: dict[StoredName, IndexedInstance] = {}
     identities: list[PatientIdentity] = []
     scanners: dict[tuple[str, str], str] = {}
     for stored, path in files:
@@ -105,9 +109,15 @@ def _reconcile_files(
         if known.get(stored.name, item.sha256) != item.sha256:
             report.damaged.append(str(InstanceDamaged(stored.name, "is not what was received")))
         elif isinstance(item, IndexedInstance):
-            identities.append(item.identity)
-            if item.scanner_key:
-                scanners[item.study_instance_uid, item.series_instance_uid] = item.scanner_key
+            items[stored] = item
+    # Of one that was withdrawn, the start deletes the file; until then nobody learns who it is.
+    withheld = withholding.judge(items, ProjectRules())
+    for stored, item in items.items():
+        if stored in withheld and withheld[stored].reason:
+            continue
+        identities.append(item.identity)
+        if item.scanner_key:
+            scanners[item.study_instance_uid, item.series_instance_uid] = item.scanner_key
     with database.write() as session:
         note_scanners(session, scanners)
     record_identities(vault, identities, datetime.now(UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pydicom
 from medr1_pacs.db.renderings import RENDERINGS, claim_renderings, record_picture
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecodedFrame
-from medr1_pacs.errors import PermanentError, TransientError
+from medr1_pacs.errors import PermanentError, StorageFull, StorageUnavailable, TransientError
 from medr1_pacs.records.planned import VoiWindow
 from medr1_pacs.records.work import RenderedPicture, RenderingWork
 from medr1_pacs.rendering import (
@@ -57,32 +58,30 @@ def render_planned(
     drawn = 0
     with HeldClaim(database, RENDERINGS, claim) as held:
         for item in work:
-            picture = _draw_one(instances, pictures, decoder, held, item)
-            if picture is not None:
-                drawn += _record(database, held, item, picture)
+            drawn_now = _draw_one(instances, decoder, held, item)
+            if drawn_now is not None:
+                drawn += _keep(database, pictures, held, item, *drawn_now)
     return drawn
 
 
 def _draw_one(
-    instances: InstanceStore,
-    pictures: PictureStore,
-    decoder: Decoder,
-    held: HeldClaim,
-    item: RenderingWork,
-) -> RenderedPicture | None:
-    """Draw one picture and keep it; None after a failure that was noted."""
+    instances: InstanceStore, decoder: Decoder, held: HeldClaim, item: RenderingWork
+) -> tuple[RenderedPicture, bytes] | None:
+    """Draw one picture; returns it with its file's bytes, None after a failure that was noted."""
     started = time.perf_counter()
     try:
         picture, window, source = draw(instances, decoder, item)
-        return RenderedPicture(
+        png = encode_png(picture)
+        drawn = RenderedPicture(
             recipe=recipe_of(item.window_request),
-            png_sha256=pictures.put(encode_png(picture)),
+            png_sha256=hashlib.sha256(png).hexdigest(),
             pixels_sha256=hash_pixels(picture),
             window_center=window.center if window else None,
             window_width=window.width if window else None,
             window_source=source,
             seconds=time.perf_counter() - started,
         )
+        return drawn, png
     except TransientError as error:
         held.give_back(error)
         raise
@@ -123,11 +122,29 @@ def draw(
     return draw_model_picture(frame.display), frame.window, frame.window_source
 
 
-def _record(
-    database: Database, held: HeldClaim, item: RenderingWork, picture: RenderedPicture
+def _keep(
+    database: Database,
+    pictures: PictureStore,
+    held: HeldClaim,
+    item: RenderingWork,
+    picture: RenderedPicture,
+    png: bytes,
 ) -> bool:
+    """Record a picture and keep its file, both or neither; False when its claim was lost.
+
+    The file is written under the lock of the study's row: none is left behind of a study that was
+    withdrawn meanwhile, and no row stands on a file that is not there.
+    """
+
     def write() -> bool:
         with database.write() as session:
-            return record_picture(session, held.claim, item.rendering_id, picture)
+            if not record_picture(session, held.claim, item.rendering_id, picture):
+                return False
+            pictures.put(png)
+            return True
 
-    return retry_while_away(write)
+    try:
+        return retry_while_away(write)
+    except (StorageFull, StorageUnavailable) as error:
+        held.give_back(error)
+        raise

@@ -242,6 +242,29 @@ class InstanceStore:
             self.quarantine_path(stored).unlink(missing_ok=True)
             sync_folder(self._root / "quarantine")
 
+    def delete(self, stored: StoredName) -> bool:
+        """Delete an instance under every name that it has; True when it had one.
+
+        Durable when this returns.
+        """
+        was_there = False
+        paths = (self.instance_path(stored), self.quarantine_path(stored))
+        for path in (*paths, self.incoming_path(stored)):
+            with named_failures():
+                try:
+                    path.unlink()
+                except FileNotFoundError:
+                    continue
+                sync_folder(path.parent)
+            was_there = True
+        return was_there
+
+    def quarantined(self) -> list[StoredName]:
+        """Return the files in quarantine, the oldest first."""
+        with named_failures():
+            names = sorted(path.name for path in (self._root / "quarantine").glob("*.dcm"))
+        return [stored for stored in map(StoredName.parse, names) if stored]
+
     def is_incoming(self, stored: StoredName) -> bool:
         """Whether an instance is in the backlog."""
         with named_failures():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from medr1_pacs.errors import PictureLost, StorageUnavailable
@@ -10,8 +12,11 @@ from medr1_pacs.storage.durable import (
     make_folder,
     named_failures,
     remove_unfinished,
+    sync_folder,
     write_durably,
 )
+
+_PNG = ".png"
 
 
 class PictureStore:
@@ -36,7 +41,7 @@ class PictureStore:
         return png_sha256
 
     def path(self, png_sha256: str) -> Path:
-        return self._root / png_sha256[:2] / f"{png_sha256}.png"
+        return self._root / png_sha256[:2] / f"{png_sha256}{_PNG}"
 
     def read(self, png_sha256: str) -> bytes:
         """Return a stored picture.
@@ -59,6 +64,30 @@ class PictureStore:
         if hashlib.sha256(png).hexdigest() != png_sha256:
             raise PictureLost(f"picture {png_sha256} was changed on disk")
         return png
+
+    def discard(self, png_sha256: str) -> bool:
+        """Delete a picture; False when there is none. Durable once its folder is synced."""
+        path = self.path(png_sha256)
+        with named_failures():
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            sync_folder(path.parent)
+        return True
+
+    def list_stored(self) -> Iterator[dict[str, float]]:
+        """Yield sha256 -> time of the last change (Unix, s) of the pictures, folder by folder."""
+        with named_failures():
+            folders = sorted(path for path in self._root.iterdir() if path.is_dir())
+        for folder in folders:
+            with named_failures(), os.scandir(folder) as entries:
+                found = {
+                    entry.name.removesuffix(_PNG): entry.stat().st_mtime
+                    for entry in entries
+                    if entry.name.endswith(_PNG)
+                }
+            yield found
 
     def remove_unfinished(self) -> int:
         """Remove what a crash left half written."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,21 +41,26 @@ from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Base, Generation, Instance, Prompt, Question, Rendering
 from medr1_pacs.db.vault import VaultBase
+from medr1_pacs.db.withdrawals import request_withdrawal
 from medr1_pacs.demo.studies import make_study
+from medr1_pacs.headers import patient_key
 from medr1_pacs.listener import associations as association_log
 from medr1_pacs.listener.associations import AssociationLog
 from medr1_pacs.listener.pdu import PduType
 from medr1_pacs.listener.server import Listener
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.pseudonyms import study_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.records.planned import Decoding, WindowRequest
+from medr1_pacs.records.withdrawals import RequestedKey
 from medr1_pacs.records.words import (
     Coverage,
     GenerationState,
     Modality,
     PromptKind,
     RenderingState,
+    WithdrawnKind,
 )
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.steps import reconciling
@@ -65,8 +71,10 @@ from medr1_pacs.steps.naming import name_for_research
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.reconciling import ReconcileReport
 from medr1_pacs.steps.rendering import render_planned
+from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.storage.withdrawn_list import WithdrawnList
 
 # pytest finds a fixture by its name in here.
 __all__ = [
@@ -93,6 +101,50 @@ def indexer(
 ) -> Indexer:
     """The indexer of a site with one project."""
     return Indexer(store, database, vault, SITE_KEY, ProjectRules(), headers)
+
+
+@pytest.fixture
+def withdrawer(indexer: Indexer, pictures: PictureStore, tmp_path: Path) -> Withdrawer:
+    """Carries out withdrawals beside the indexer; waits for no picture to settle."""
+    return Withdrawer(
+        indexer.database,
+        indexer.vault,
+        indexer.store,
+        pictures,
+        WithdrawnList(tmp_path / "withdrawn.jsonl", SITE_KEY),
+        SITE_KEY,
+        indexer.headers,
+        settle=timedelta(0),
+    )
+
+
+@pytest.fixture
+def ask_to_withdraw(database: Database) -> Callable[..., int]:
+    """Ask that studies go, by UID or row, or patients by their ID; returns the withdrawal's id."""
+
+    def ask_to_withdraw(
+        *study_instance_uids: str,
+        patient_ids: Sequence[str] = (),
+        rows: Sequence[int] = (),
+        project: str | None = None,
+    ) -> int:
+        study, patient = WithdrawnKind.STUDY, WithdrawnKind.PATIENT
+        keys = [
+            *(RequestedKey(kind=study, key=study_key(SITE_KEY, u)) for u in study_instance_uids),
+            *(RequestedKey(kind=study, study_id=row) for row in rows),
+            *(RequestedKey(kind=patient, key=patient_key(SITE_KEY, p, "")) for p in patient_ids),
+        ]
+        with database.write() as session:
+            return request_withdrawal(
+                session,
+                keys,
+                project=project,
+                reason="consent was withdrawn",
+                actor="tester",
+                now=datetime.now(UTC),
+            )
+
+    return ask_to_withdraw
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from sqlalchemy import update
 
-from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.db.snapshots import get_snapshot, iterate_rows, list_snapshots
 from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Answer, AuditEvent, ReferenceStandard
 from medr1_pacs.errors import SnapshotNotFound, SnapshotRefused
@@ -16,7 +16,7 @@ from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRules
 from medr1_pacs.records.words import DatePolicy
 from medr1_pacs.steps import citing
-from medr1_pacs.steps.citing import is_as_it_was, make_snapshot
+from medr1_pacs.steps.citing import check_snapshot, make_snapshot
 from medr1_pacs.steps.naming import declare, name_for_research
 
 
@@ -30,7 +30,7 @@ def snapshot(answered, database):
 
 
 def lines_of(database, snapshot):
-    rows = iterate_snapshot(database, snapshot.project, snapshot.name)
+    rows = iterate_rows(database, snapshot.project, snapshot.name)
     return "".join(json_lines(rows)).encode()
 
 
@@ -39,7 +39,7 @@ def test_the_hash_is_that_of_the_download(snapshot, database):
 
     assert hashlib.sha256(lines).hexdigest() == snapshot.sha256
     assert lines.count(b"\n") == snapshot.answers
-    assert is_as_it_was(database, "default", "Fig. 2")
+    assert check_snapshot(database, "default", "Fig. 2").is_unchanged
 
 
 def test_what_can_change_of_an_answer_stays_as_it_was(snapshot, database):
@@ -52,18 +52,18 @@ def test_what_can_change_of_an_answer_stays_as_it_was(snapshot, database):
         pass
 
     assert lines_of(database, snapshot) == before
-    assert is_as_it_was(database, "default", "Fig. 2")
+    assert check_snapshot(database, "default", "Fig. 2").is_unchanged
 
 
 def test_evidence_that_was_changed_shows(snapshot, database):
     with database.write() as session:
         session.execute(update(Answer).values(reasoning="edited"))
 
-    assert not is_as_it_was(database, "default", "Fig. 2")
+    assert check_snapshot(database, "default", "Fig. 2").is_unchanged is False
 
 
 def test_a_field_of_a_later_program_is_not_in_an_older_snapshot(snapshot, database):
-    assert set(next(iterate_snapshot(database, "default", "Fig. 2"))) == set(snapshot.fields)
+    assert set(next(iterate_rows(database, "default", "Fig. 2"))) == set(snapshot.fields)
 
 
 def test_a_snapshot_says_what_it_is_and_who_made_it(snapshot, database, rows):

@@ -8,7 +8,12 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.db.snapshots import (
+    get_snapshot,
+    iterate_rows,
+    list_columns,
+    list_snapshots,
+)
 from medr1_pacs.exports import json_lines
 from medr1_pacs.filters import parse_filters
 from medr1_pacs.records.words import JsonObject
@@ -74,6 +79,6 @@ def get_answers(
 ) -> StreamingResponse:
     """Stream the answers of a snapshot as they were; `jsonl` has the hash that is cited."""
     with database.read() as session:
-        snapshot = get_snapshot(session, access.project, name)
-    rows = iterate_snapshot(database, access.project, name)
-    return download(rows, snapshot.fields, output, f"{access.project}-{name}")
+        columns = list_columns(session, access.project, name)
+    rows = iterate_rows(database, access.project, name)
+    return download(rows, columns, output, f"{access.project}-{name}")

@@ -8,11 +8,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
-from medr1_pacs.db.snapshots import get_snapshot, iterate_snapshot, list_snapshots
+from medr1_pacs.db.snapshots import (
+    get_snapshot,
+    iterate_rows,
+    list_columns,
+    list_snapshots,
+)
 from medr1_pacs.errors import SnapshotRefused
 from medr1_pacs.filters import parse_filters
 from medr1_pacs.records.words import Role
-from medr1_pacs.steps.citing import is_as_it_was, make_snapshot
+from medr1_pacs.steps.citing import check_snapshot, make_snapshot
 from medr1_pacs.web.asked_filters import Filters
 from medr1_pacs.web.dependencies import ResearchDatabase
 from medr1_pacs.web.downloads import Format, download
@@ -80,7 +85,7 @@ def show(request: Request, access: Research, database: ResearchDatabase, name: s
         "access": access,
         "snapshot": snapshot,
         "query": encode(parse_filters(snapshot.filters)),
-        "is_as_it_was": is_as_it_was(database, access.project, name) if is_checked else None,
+        "check": check_snapshot(database, access.project, name) if is_checked else None,
     }
     return templates.TemplateResponse(request, "snapshot.html", context)
 
@@ -91,6 +96,6 @@ def download_answers(
 ) -> StreamingResponse:
     """Stream the answers of a snapshot as they were."""
     with database.read() as session:
-        snapshot = get_snapshot(session, access.project, name)
-    rows = iterate_snapshot(database, access.project, name)
-    return download(rows, snapshot.fields, output, f"{access.project}-{name}")
+        columns = list_columns(session, access.project, name)
+    rows = iterate_rows(database, access.project, name)
+    return download(rows, columns, output, f"{access.project}-{name}")

@@ -26,7 +26,7 @@ from workers.sweep import Sweep
 
 
 @pytest.fixture
-def make_sweep(indexer, pictures, tmp_path):
+def make_sweep(indexer, pictures, withdrawer, tmp_path):
     towers = []
 
     def make_sweep(registry=None, **changes):
@@ -42,6 +42,7 @@ def make_sweep(indexer, pictures, tmp_path):
         return Sweep(
             replace(indexer, **changes),
             pictures,
+            withdrawer,
             towers[-1],
             questionnaire,
             registry.names,
