@@ -46,3 +46,11 @@ def site_service(
     service.stop()
     postgresql_server.start()
     postgresql_server.drop_database(name)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The folder that the backup goes to."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    return folder
