@@ -35,7 +35,12 @@ from medr1_pacs.part10 import is_uid
 from medr1_pacs.processes import ProcessName
 from medr1_pacs.projects import load_project_rules
 from medr1_pacs.pseudonyms import study_key
-from medr1_pacs.records.withdrawals import RequestedKey, WithdrawalRecord
+from medr1_pacs.records.withdrawals import (
+    REASON_MAX,
+    REASON_MIN,
+    RequestedKey,
+    WithdrawalRecord,
+)
 from medr1_pacs.records.words import JsonObject, WithdrawnKind
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.leasing import HeldLease
@@ -43,7 +48,6 @@ from medr1_pacs.steps.leasing import HeldLease
 PATIENCE_S = 90.0
 """How long the command waits for a withdrawal that a running service carries out."""
 _SWEEP = "sweep"
-REASON_MAX = 500
 
 
 def withdraw(
@@ -73,8 +77,10 @@ def withdraw(
         raise typer.BadParameter("name Study Instance UIDs, or --patient")
     if issuer is not None and patient is None:
         raise typer.BadParameter("--issuer belongs to --patient")
-    if not 3 <= len(reason.strip()) <= REASON_MAX:
-        raise typer.BadParameter(f"--reason: say why, in 3 to {REASON_MAX} characters")
+    if not REASON_MIN <= len(reason.strip()) <= REASON_MAX:
+        raise typer.BadParameter(
+            f"--reason: say why, in {REASON_MIN} to {REASON_MAX} characters that name nobody"
+        )
     if bad := [uid for uid in study_instance_uids or () if not is_uid(uid)]:
         raise typer.BadParameter(f"{bad[0]!r} is not a UID")
     prepare_folders(settings)

@@ -16,6 +16,8 @@ from medr1_pacs.db.set_aside import find_studies_of, list_set_aside
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
+    Project,
+    ProjectStudy,
     Prompt,
     Question,
     Selection,
@@ -204,6 +206,14 @@ def find_study_detail(
         selections=_selections(session, study_id, row.version),
         prompts=_prompts(session, study_id),
         events=tuple(list_events(session, "study", study_id)),
+        projects=tuple(
+            session.scalars(
+                select(Project.name)
+                .join(ProjectStudy)
+                .where(ProjectStudy.study_id == study_id, ProjectStudy.withdrawn_at.is_(None))
+                .order_by(Project.name)
+            )
+        ),
     )
 
 

@@ -9,7 +9,7 @@ process that also records arrivals: nothing of a study comes in while it goes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -136,6 +136,55 @@ def list_unfinished(session: Session) -> list[UnfinishedWithdrawal]:
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStudies:
+    """A study that somebody names, and whose it is."""
+
+    study_id: int
+    patient_key: str
+    projects: tuple[str, ...]
+    """That use it."""
+    is_patient: bool = False
+    """It was the patient who was named, and this is one study of several perhaps."""
+
+
+def find_by_study_uid(session: Session, study_instance_uid: str) -> NamedStudies | None:
+    """Return a study that was not withdrawn; None: there is no such one."""
+    return _named(session, Study.study_instance_uid == study_instance_uid)
+
+
+def find_by_pseudonym(session: Session, project: str, pseudonym: str) -> NamedStudies | None:
+    """Return what a project knows by a pseudonym of a patient or a study; None: nothing."""
+    of_project = (ProjectStudy.withdrawn_at.is_(None), Project.name == project)
+    for column, is_patient in (
+        (ProjectStudy.patient_pseudonym, True),
+        (ProjectStudy.pseudonymous_uid, False),
+    ):
+        uses = select(ProjectStudy.study_id).join(Project).where(*of_project, column == pseudonym)
+        if (found := _named(session, Study.id.in_(uses))) is not None:
+            return replace(found, is_patient=is_patient)
+    return None
+
+
+def _named(session: Session, which: ColumnElement[bool]) -> NamedStudies | None:
+    row = session.execute(
+        select(Study.id, Patient.patient_key)
+        .join(Patient, Study.patient_id == Patient.id)
+        .where(which, Study.state != StudyState.WITHDRAWN)
+        .order_by(Study.id)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    projects = session.scalars(
+        select(Project.name)
+        .join(ProjectStudy)
+        .where(ProjectStudy.study_id == row.id, ProjectStudy.withdrawn_at.is_(None))
+        .order_by(Project.name)
+    )
+    return NamedStudies(row.id, row.patient_key, tuple(projects))
 
 
 # -- which studies are meant -----------------------------------------------------------------------
@@ -726,11 +775,14 @@ def list_entries(session: Session) -> list[WithdrawnEntry]:
 # -- reading of them -------------------------------------------------------------------------------
 
 
-def list_withdrawals(session: Session, *, newest: int | None = None) -> list[WithdrawalRecord]:
-    """Return the withdrawals, the latest first."""
+def list_withdrawals(
+    session: Session, *, project: str | None = None, newest: int | None = None
+) -> list[WithdrawalRecord]:
+    """Return the withdrawals, the latest first: all, or those from one project alone."""
+    records = _records() if project is None else _records().where(Project.name == project)
     return [
         _record(row)
-        for row in session.execute(_records().order_by(Withdrawal.id.desc()).limit(newest))
+        for row in session.execute(records.order_by(Withdrawal.id.desc()).limit(newest))
     ]
 
 

@@ -155,6 +155,8 @@ class StudyDetail:
     selections: tuple[SelectionDetail, ...]
     prompts: tuple[PromptCount, ...]
     events: tuple[EventListing, ...]
+    projects: tuple[str, ...]
+    """That use it."""
 
 
 @dataclass(frozen=True, slots=True)

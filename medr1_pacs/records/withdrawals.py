@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from medr1_pacs.records.words import JsonObject, WithdrawnKind
+
+REASON_MIN, REASON_MAX = 3, 500
+"""Characters of the reason that a person gives; it goes to the event and the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,24 @@ class WithdrawalRecord:
     finished_at: datetime | None
     certificate: Mapping[str, Any]
     """What went; empty before it began. Row ids, hashes and counts alone."""
+
+    @property
+    def studies(self) -> Sequence[Mapping[str, Any]]:
+        """What went of each study."""
+        studies: Sequence[Mapping[str, Any]] = self.certificate.get("studies", ())
+        return studies
+
+    @property
+    def patient_pseudonyms(self) -> tuple[str, ...]:
+        """By which projects knew the patients, each once."""
+        names = (use["patient_pseudonym"] for study in self.studies for use in study["uses"])
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def describe(self) -> str:
+        """Say where it is."""
+        if self.finished_at is not None:
+            return "finished"
+        return "under way" if self.began_at is not None else "asked for"
 
     def to_json(self) -> JsonObject:
         """Return plain JSON values; times as ISO 8601."""

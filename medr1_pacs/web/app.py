@@ -40,6 +40,7 @@ from medr1_pacs.web.pages import (
     sign_in,
     snapshots,
     start,
+    withdrawals,
 )
 from medr1_pacs.web.pages.templating import STATIC_FOLDER
 from medr1_pacs.web.security import failures
@@ -108,6 +109,7 @@ def make_app(
         accounts.router,
         start.router,
         operations.router,
+        withdrawals.router,
         answers.router,
         snapshots.router,
         api_projects.router,

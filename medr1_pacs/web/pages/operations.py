@@ -25,6 +25,7 @@ from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.queues import get_status
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import retry_failed
+from medr1_pacs.db.withdrawals import TOMBSTONE
 from medr1_pacs.errors import (
     InstanceDamaged,
     NotInQuarantine,
@@ -350,7 +351,7 @@ def _living(status: OperationsStatus, now: datetime) -> set[str]:
 
 def _study_context(database: Database, quiet_s: float, study_instance_uid: str) -> dict[str, Any]:
     now = datetime.now(UTC)
-    if not is_uid(study_instance_uid):
+    if not (is_uid(study_instance_uid) or study_instance_uid.startswith(TOMBSTONE)):
         raise NotFound("this is no Study Instance UID")
     with database.read() as session:
         detail = find_study_detail(session, study_instance_uid, now)
