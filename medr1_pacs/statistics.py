@@ -23,7 +23,7 @@ DRAWS = 10_000
 SEED = 1927
 """Of the draws: always the same, so that the same answers have the same interval everywhere."""
 FEW_PATIENTS = 10
-"""Below it an interval says little: so few patients rarely show how different patients can be."""
+"""Below it a figure says little: so few patients rarely show how different patients can be."""
 _DRAWN_AT_ONCE = 2_000_000
 """Numbers that are held in memory while drawing, 16 MB."""
 
@@ -70,7 +70,7 @@ class AccuracyEstimate:
 
     @property
     def is_of_few(self) -> bool:
-        """Whether so few patients are behind it that the interval is too narrow to be believed."""
+        """Whether so few patients are behind it that a bootstrap's interval is too narrow."""
         return self.patients < FEW_PATIENTS
 
 

@@ -36,6 +36,11 @@ DEFAULT_GROUPING = (Grouping.QUESTION, Grouping.CHECKPOINT)
 GROUPINGS_MAX = 3
 
 
+def say_share(share: float | None) -> str:
+    """Return a share (0 to 1) in percent with one decimal: `83.3 %`; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
 @dataclass(frozen=True, slots=True)
 class AccuracyCounts:
     """What was counted of the answers that are alike in what they are grouped by."""
@@ -70,11 +75,18 @@ class AccuracyRow:
     patients: int
     """Patients that these are of."""
     few_patients: bool
-    """Fewer than 10: the interval is too narrow to be believed."""
+    """Fewer than 10, too few to say much: the interval of a bootstrap is too narrow then."""
     unparsed: int
     """Of these answers, those in which no choice was found; they count as wrong."""
     unknown_truth: int
     """Answers beside these, whose truth is not known."""
+
+    @property
+    def interval(self) -> str:
+        """The interval in percent: `71.0 to 91.2 %`."""
+        if self.low is None or self.high is None:
+            return "–"
+        return f"{100 * self.low:.1f} to {say_share(self.high)}"
 
     def to_json(self) -> JsonObject:
         """Return plain JSON values, those of the groupings first."""

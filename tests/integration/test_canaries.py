@@ -217,7 +217,13 @@ def api_of(client, project: str) -> list[str]:
     """Return what of the API a caller may know of."""
     base = "/api/v1"
     urls = [f"{base}/{name}" for name in ("projects", "openapi.json", "dictionary", "snapshots")]
-    for name in ("answers", "answers/counts", "snapshots/Table/answers", "snapshots/Table"):
+    for name in (
+        "answers",
+        "answers/counts",
+        "accuracy",
+        "snapshots/Table/answers",
+        "snapshots/Table",
+    ):
         urls += [f"{base}/{name}?project={project}&versions=all&demo=yes"]
     urls += [f"{base}/answers?format={output}" for output in ("jsonl", "csv")]
     urls += [f"{base}/snapshots/Table/answers?format={output}" for output in ("jsonl", "csv")]
