@@ -4,11 +4,12 @@ least a schema) of its own.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, fields
 from datetime import datetime
 
-from sqlalchemy import MetaData, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import MetaData, String, Text, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.sessions import Database
@@ -48,3 +49,18 @@ def record_identities(vault: Database, identities: list[PatientIdentity], now: d
     with vault.write() as session:
         insert = insert_into(session, PatientIdentityRow)
         session.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def list_identities(session: Session, study_uids: Collection[str]) -> list[PatientIdentity]:
+    """Return whom the headers of studies named, the first received first."""
+    rows = session.scalars(
+        select(PatientIdentityRow)
+        .where(PatientIdentityRow.study_instance_uid.in_(study_uids))
+        .order_by(PatientIdentityRow.id)
+    )
+    return [
+        PatientIdentity(
+            **{field.name: getattr(row, field.name) for field in fields(PatientIdentity)}
+        )
+        for row in rows
+    ]

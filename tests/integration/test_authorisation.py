@@ -95,6 +95,8 @@ GET /projects/{project}/snapshots                                              2
 GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
+GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in
+POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in
 -- for programs, and for browsers too
 GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
 GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
