@@ -123,6 +123,14 @@ def test_the_rows_of_a_project_are_estimated_from_what_was_counted(answered, dat
     assert (row.low, row.high) == wilson_interval(row.right, 1)
 
 
+def test_a_row_says_how_many_were_not_parsed(answered, database):
+    answered(checkpoint="xray", raw_output="no tag at all")
+
+    [row] = estimate(database, "default", AnswerFilters(question=("xr-technique",)), ())
+
+    assert (row.unparsed, row.right, row.answers, row.unknown_truth) == (1, 0, 1, 0)
+
+
 def test_a_group_of_which_no_truth_is_known_has_no_share(answered, database):
     answered(make_instance())
 

@@ -128,6 +128,22 @@ def test_another_projects_pseudonym_stands_for_nobody(names, ask, field):
         ask(getattr(names("heart")[0], field))
 
 
+@pytest.mark.parametrize("field", ["study_instance_uid", "series_instance_uid", "sop_instance_uid"])
+def test_of_a_study_that_two_projects_use_each_has_pseudonyms_of_its_own(
+    answered, names, ask, field
+):
+    answered(make_one(OF_HEART), called_ae_title="LUNG")
+    of_heart = {getattr(answer, field) for answer in names("heart")}
+
+    for name in of_heart:
+        [study] = ask(name, project="heart").studies
+        assert study.study_instance_uid == OF_HEART
+        with pytest.raises(NotReIdentified, match="knows nobody"):
+            ask(name)
+    assert {getattr(answer, field) for answer in names()} - of_heart
+    assert of_heart
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", NAME, PATIENT_ID, "1.2.3.1", "f" * 32, "2.25.1", "a\x00"]
 )
