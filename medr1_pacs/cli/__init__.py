@@ -6,7 +6,7 @@ studies         studies: where each one is; call one complete
 withdrawing     studies: withdraw, certificate, due
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
-query           query, snapshots: answers as research sees them
+query           query, accuracy, snapshots: answers as research sees them
 accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -53,6 +53,7 @@ for command in (
     data.retry,
     data.replay,
     query.query,
+    query.accuracy,
     administration.doctor,
     administration.demo,
 ):

@@ -1,4 +1,4 @@
-"""Answers as research sees them: `query`, snapshots, and the data dictionary."""
+"""Answers as research sees them: `query`, `accuracy`, snapshots, and the data dictionary."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ from medr1_pacs.exports.json_lines import json_lines
 from medr1_pacs.exports.sqlite_file import write_sqlite
 from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
 from medr1_pacs.projects import DEFAULT_PROJECT
+from medr1_pacs.records.accuracy import FIGURES, AccuracyRow, Grouping, say_share
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.steps.citing import check_snapshot, make_snapshot
+from medr1_pacs.steps.estimating import GroupingRefused, choose_grouping, estimate
 
 snapshots_app = typer.Typer(help="Answers to cite, as they were.", no_args_is_help=True)
 
 _TABLE = (
     "answer_id", "modality", "anatomy", "question_id", "choice", "choice_text", "truth",
     "is_correct", "checkpoint", "study_date",
+)  # fmt: skip
+_ACCURACY = (
+    "accuracy", "interval", "method", "right", "answers", "patients", "few_patients", "unparsed",
+    "unknown_truth",
 )  # fmt: skip
 
 Project = Annotated[str, typer.Option(help="The project whose pseudonyms and dates are shown")]
@@ -49,6 +55,12 @@ class QueryFormat(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     SQLITE = "sqlite"  #: a file; needs --out
+
+
+class AccuracyFormat(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"  #: one array
 
 
 class SnapshotFormat(StrEnum):
@@ -101,6 +113,35 @@ def query(
         _write_file(out, answers)
         return
     _print(output, "Answers (research use only)", _TABLE, answers, FIELDS)
+
+
+def accuracy(
+    where: Where = None,
+    project: Project = DEFAULT_PROJECT,
+    by: Annotated[
+        list[Grouping] | None,
+        typer.Option(help="Group by this; up to three. Without: by question and checkpoint"),
+    ] = None,
+    output: Annotated[AccuracyFormat, typer.Option("--format")] = AccuracyFormat.TABLE,
+) -> None:
+    """Say how often answers are right, of those with a known truth; intervals are by patient."""
+    try:
+        grouping = choose_grouping(by or ())
+    except GroupingRefused as error:
+        raise typer.BadParameter(str(error)) from error
+    rows = estimate(open_research(read_settings()), project, _parse(where), grouping)
+    columns = tuple(each.value for each in grouping)
+    if output is AccuracyFormat.JSON:
+        print(json.dumps([row.to_json() for row in rows], indent=1))
+    elif output is AccuracyFormat.CSV:
+        print_lines(csv_lines((*columns, *FIGURES), (row.to_json() for row in rows)))
+    else:
+        title = "Right answers, of those with a known truth (research use only)"
+        print_table(title, (*columns, *_ACCURACY), map(_as_text, rows))
+
+
+def _as_text(row: AccuracyRow) -> JsonObject:
+    return row.to_json() | {"accuracy": say_share(row.accuracy), "interval": row.interval}
 
 
 @snapshots_app.command("make")

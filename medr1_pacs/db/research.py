@@ -71,7 +71,7 @@ _WINDOWS_WITH_WORDS = (1_000, 4_000)
 
 _YEAR = len("2024")
 
-_OUTCOME_OF = {
+OUTCOME_OF = {
     "question": "question_id",
     "task": "task",
     "checkpoint": "checkpoint",
@@ -80,7 +80,7 @@ _OUTCOME_OF = {
     "coverage": "coverage",
     "truth": "correctness",
 }
-_ORIGIN_OF = {
+ORIGIN_OF = {
     "modality": "modality",
     "anatomy": "anatomy",
     "scanner": "scanner_key",
@@ -178,7 +178,7 @@ def get_research_answer(session: Session, project: str, answer_id: int) -> Resea
 
 def count_found(session: Session, project: str, filters: AnswerFilters) -> Count:
     """Return how many answers are found."""
-    narrow = _narrow(session, project, filters)
+    narrow = narrow_rows(session, project, filters)
     if filters.word_list:
         narrow = narrow.limit(WORD_HITS_MAX + 1)
     number = session.scalar(select(func.count()).select_from(narrow.subquery())) or 0
@@ -188,7 +188,7 @@ def count_found(session: Session, project: str, filters: AnswerFilters) -> Count
 def count_facets(session: Session, project: str, filters: AnswerFilters) -> FacetCounts:
     """Return how many of the found answers have each value of each facet: one pass over numbers,
     then sums over the few combinations of values that there are."""
-    narrow = _narrow(session, project, filters)
+    narrow = narrow_rows(session, project, filters)
     if filters.word_list:
         narrow = narrow.limit(WORD_HITS_MAX + 1)
     hits = narrow.subquery()
@@ -208,21 +208,21 @@ def count_facets(session: Session, project: str, filters: AnswerFilters) -> Face
         .cte("by_origin")
     )
     sums: list[Any] = []
-    for facet, name in _OUTCOME_OF.items():
+    for facet, name in OUTCOME_OF.items():
         value = getattr(AnswerOutcome, name)
         sums.append(
             select(literal(facet), _as_text(value), func.sum(by_outcome.c.n))
             .join(AnswerOutcome, AnswerOutcome.id == by_outcome.c.outcome_id)
             .group_by(value)
         )
-    for facet, name in _ORIGIN_OF.items():
+    for facet, name in ORIGIN_OF.items():
         value = getattr(AnswerOrigin, name)
         sums.append(
             select(literal(facet), _as_text(value), func.sum(by_origin.c.n))
             .join(AnswerOrigin, AnswerOrigin.id == by_origin.c.origin_id)
             .group_by(value)
         )
-    values: dict[str, list[tuple[str, int]]] = {name: [] for name in (*_ORIGIN_OF, *_OUTCOME_OF)}
+    values: dict[str, list[tuple[str, int]]] = {name: [] for name in (*ORIGIN_OF, *OUTCOME_OF)}
     for facet, value, number in session.execute(union_all(*sums)):
         values[facet].append((value, int(number)))
     for found in values.values():
@@ -493,11 +493,14 @@ def _begin_at_date(
     return [AnswerFacet.answer_id >= first if is_upward else AnswerFacet.answer_id <= first]
 
 
-def _narrow(session: Session, project: str, filters: AnswerFilters) -> Select[Any]:
-    """Build the narrow rows that filters mean."""
+def narrow_rows(
+    session: Session, project: str, filters: AnswerFilters, *more: ColumnElement[Any]
+) -> Select[Any]:
+    """Build the narrow rows that filters mean: what an index has of them, and more columns."""
     columns: list[Any] = [AnswerFacet.answer_id, AnswerFacet.outcome_id, AnswerFacet.origin_id]
     conditions = _conditions(session, project, filters)
-    return select(*columns).where(*(conditions.of(AnswerFacet) if conditions else [false()]))
+    found = conditions.of(AnswerFacet) if conditions else [false()]
+    return select(*columns, *more).where(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,7 +589,7 @@ def _conditions(session: Session, project: str, filters: AnswerFilters) -> _Cond
 def _outcome(filters: AnswerFilters) -> list[ColumnElement[bool]]:
     conditions = [
         _is_one_of(getattr(AnswerOutcome, name), getattr(filters, facet))
-        for facet, name in _OUTCOME_OF.items()
+        for facet, name in OUTCOME_OF.items()
         if facet != "truth" and getattr(filters, facet)
     ]
     if filters.correctness:
@@ -601,7 +604,7 @@ def _outcome(filters: AnswerFilters) -> list[ColumnElement[bool]]:
 def _origin(filters: AnswerFilters) -> list[ColumnElement[bool]]:
     conditions = [
         _is_one_of(getattr(AnswerOrigin, name), getattr(filters, facet))
-        for facet, name in _ORIGIN_OF.items()
+        for facet, name in ORIGIN_OF.items()
         if getattr(filters, facet)
     ]
     if filters.since:

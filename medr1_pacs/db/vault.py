@@ -5,12 +5,12 @@ least a schema) of its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import MetaData, String, Text, delete, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.sessions import Database
@@ -135,3 +135,18 @@ def find_patient_keys(
     for row in rows:
         found.setdefault(row.issuer_of_patient_id, set()).add(row.patient_key)
     return found
+
+
+def list_identities(session: Session, study_uids: Collection[str]) -> list[PatientIdentity]:
+    """Return whom the headers of studies named, the first received first."""
+    rows = session.scalars(
+        select(PatientIdentityRow)
+        .where(PatientIdentityRow.study_instance_uid.in_(study_uids))
+        .order_by(PatientIdentityRow.id)
+    )
+    return [
+        PatientIdentity(
+            **{field.name: getattr(row, field.name) for field in fields(PatientIdentity)}
+        )
+        for row in rows
+    ]

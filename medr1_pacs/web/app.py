@@ -23,9 +23,11 @@ from medr1_pacs.errors import (
 )
 from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
+from medr1_pacs.steps.estimating import GroupingRefused
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web import health
+from medr1_pacs.web.api import accuracy as api_accuracy
 from medr1_pacs.web.api import answers as api_answers
 from medr1_pacs.web.api import projects as api_projects
 from medr1_pacs.web.api import reference
@@ -34,9 +36,11 @@ from medr1_pacs.web.dependencies import SiteRules
 from medr1_pacs.web.pages import (
     account,
     accounts,
+    accuracy,
     answers,
     operations,
     provider,
+    re_identification,
     sign_in,
     snapshots,
     start,
@@ -57,6 +61,7 @@ _REFUSALS = {
     NotAllowed: 403,
     NotFound: 404,
     FilterInvalid: 422,
+    GroupingRefused: 422,
     ProjectNeeded: 422,
     SnapshotRefused: 409,
     ReferenceRefused: 422,
@@ -111,9 +116,12 @@ def make_app(
         operations.router,
         withdrawals.router,
         answers.router,
+        accuracy.router,
+        re_identification.router,
         snapshots.router,
         api_projects.router,
         api_answers.router,
+        api_accuracy.router,
         api_snapshots.router,
         reference.router,
     ):

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from medr1_pacs.filters import CHOICES, AnswerFilters, parse_filters
+from medr1_pacs.records.accuracy import Grouping
 from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.steps.estimating import choose_grouping
 
 OWN_PARAMETERS = frozenset(
-    {"project", "format", "limit", "after", "before", "end", "notice", "csrf_token"}
+    {"project", "format", "limit", "after", "before", "end", "notice", "csrf_token", "by"}
 )
 """What routes ask for beside filters."""
 
@@ -27,6 +29,22 @@ def _filters(request: Request) -> AnswerFilters:
 
 Filters = Annotated[AnswerFilters, Depends(_filters)]
 """The filters of the request; raises `FilterInvalid`, which is answered 422."""
+
+
+def _grouped_by(
+    by: Annotated[
+        list[Grouping],
+        Query(
+            default_factory=list,
+            description="What answers are grouped by, up to three; else by question and checkpoint",
+        ),
+    ],
+) -> tuple[Grouping, ...]:
+    return choose_grouping(by)
+
+
+GroupedBy = Annotated[tuple[Grouping, ...], Depends(_grouped_by)]
+"""What answers are grouped by; raises `GroupingRefused`, which is answered 422."""
 
 
 def _parameter(name: str, default: Any, meaning: str) -> Mapping[str, Any]:

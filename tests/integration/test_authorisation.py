@@ -88,16 +88,21 @@ GET /projects/{project}/answers                                                2
 GET /projects/{project}/answers.{output}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/answers/{answer_id}                                    200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/answers/{answer_id}/picture.png                        200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/accuracy                                               200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/accuracy.csv                                           200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/dictionary                                             200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots                                              200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
+GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in
+POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in
 -- for programs, and for browsers too
 GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
 GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
 GET /api/v1/answers                                                            200 | 401 403 + + 404 404 401 | + 403 404 404
 GET /api/v1/answers/counts                                                     200 | 401 403 + + 404 404 401 | + 403 404 404
+GET /api/v1/accuracy                                                           200 | 401 403 + + 404 404 401 | + 403 404 404
 GET /api/v1/answers/{answer_id}                                                200 | 401 403 + + 404 404 401 | + 403 404 404
 GET /api/v1/answers/{answer_id}/picture                                        200 | 401 403 + + 404 404 401 | + 403 404 404
 GET /api/v1/dictionary                                                         200 | 401 403 + + 404 404 401 | + 403 404 404
@@ -387,6 +392,9 @@ OF_ANOTHER_PROJECT = [
     "/projects/lung/answers?patient={patient}",
     "/projects/lung/answers?study={study}",
     "/projects/lung/answers.csv?study={study}",
+    "/projects/lung/accuracy?patient={patient}",
+    "/projects/lung/accuracy.csv?by=scanner",
+    "/projects/heart/accuracy",
     "/projects/lung/snapshots",
     "/projects/lung/snapshots/Of hearts",
     "/projects/lung/snapshots/Of hearts/answers.csv",
@@ -399,6 +407,8 @@ OF_ANOTHER_PROJECT = [
     "/api/v1/answers?study={study}",
     "/api/v1/answers/counts?patient={patient}",
     "/api/v1/answers?project=heart",
+    "/api/v1/accuracy?study={study}",
+    "/api/v1/accuracy?project=heart",
     "/api/v1/snapshots/Of hearts",
     "/api/v1/snapshots/Of hearts/answers",
     "/api/v1/snapshots/Of hearts?project=heart",

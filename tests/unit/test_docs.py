@@ -16,6 +16,7 @@ from medr1_pacs.questions.conditions import ROUTED_FACTS
 from medr1_pacs.questions.schema import Aggregate, Question
 from medr1_pacs.questions.truths import FUNCTIONS
 from medr1_pacs.questions.windows import PRESETS
+from medr1_pacs.records.accuracy import FIGURES, AccuracyRow, Grouping
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.people import Scope
@@ -33,6 +34,8 @@ from medr1_pacs.records.words import (
 )
 from medr1_pacs.selection import MAX_FRAMES, POLICIES
 from medr1_pacs.settings import Settings
+from medr1_pacs.statistics import IntervalMethod
+from medr1_pacs.web.api import accuracy as api_accuracy
 from medr1_pacs.web.api import answers as api_answers
 from medr1_pacs.web.api import projects as api_projects
 from medr1_pacs.web.api import reference as api_reference
@@ -254,6 +257,20 @@ def test_every_filter_has_its_row_as_the_source_says_it():
         assert table[name][1] == ", ".join(f"`{choice}`" for choice in choices)
 
 
+def test_every_figure_of_accuracy_has_its_row_as_the_source_says_it():
+    table = table_under(read("researchers.md"), "Accuracy")
+
+    assert {name: cells[0] for name, cells in table.items() if name in FIGURES} == {
+        entry.name: entry.meaning for entry in describe_fields(AccuracyRow) if entry.name != "by"
+    }
+    assert set(table) - set(FIGURES) == set(IntervalMethod)
+
+
+def test_everything_that_accuracy_is_grouped_by_is_named():
+    for grouping in Grouping:
+        assert f"`{grouping}`" in read("researchers.md").split("## Accuracy")[1].split("## ")[0]
+
+
 def test_every_policy_of_dates_has_its_row():
     table = table_under(read("researchers.md"), "What is shown of a patient")
 
@@ -261,7 +278,7 @@ def test_every_policy_of_dates_has_its_row():
 
 
 def test_every_address_of_the_research_api_has_its_row():
-    apis = (api_projects, api_answers, api_snapshots, api_reference)
+    apis = (api_projects, api_answers, api_accuracy, api_snapshots, api_reference)
     addresses = {route.path for api in apis for route in api.router.routes}
 
     assert set(table_under(read("researchers.md"), "The API")) == {

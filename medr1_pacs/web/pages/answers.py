@@ -33,7 +33,7 @@ router = APIRouter(prefix="/projects/{project}")
 ROWS_A_PAGE = 50
 VALUES_SHOWN = 12
 """Values of a facet that are listed at once; the others unfold."""
-_LABELS = {
+LABELS = {
     "modality": "Modality",
     "anatomy": "Anatomy",
     "question": "Question",
@@ -70,7 +70,7 @@ class Facet:
     values: Sequence[FacetValue]
 
     @property
-    def is_chosen(self) -> bool:
+    def ischosen_filters(self) -> bool:
         return any(value.is_chosen for value in self.values)
 
 
@@ -104,7 +104,7 @@ def list_answers(
         "total": counts.total,
         "facets": build_facets(filters, counts),
         "values_shown": VALUES_SHOWN,
-        "chosen": _chosen(filters),
+        "chosen": chosen_filters(filters),
         "query": encode(filters),
         "without_words": replace(filters, words="", since="", until="").to_query(),
         "may_cite": access.caller.has_role(access.project, Role.RESEARCHER),
@@ -158,16 +158,17 @@ def show_dictionary(request: Request, access: Research) -> Response:
 
 
 def encode(filters: AnswerFilters, **more: object) -> str:
-    """Return filters as the query of a URL, with its question mark; empty without any."""
+    """Return filters as the query of a URL, with its question mark; a tuple is several values."""
     pairs = [(name, value) for name, given in filters.to_query().items() for value in given]
-    pairs += [(name, str(value)) for name, value in more.items()]
+    for name, value in more.items():
+        pairs += [(name, str(each)) for each in (value if isinstance(value, tuple) else (value,))]
     return f"?{urlencode(pairs)}" if pairs else "?"
 
 
 def build_facets(filters: AnswerFilters, counts: FacetCounts) -> list[Facet]:
     """Return the facets of what was found, each value with the query that adds or removes it."""
     facets = []
-    for name, label in _LABELS.items():
+    for name, label in LABELS.items():
         chosen = getattr(filters, name)
         values = []
         for text, number in counts.values[name]:
@@ -179,10 +180,10 @@ def build_facets(filters: AnswerFilters, counts: FacetCounts) -> list[Facet]:
     return facets
 
 
-def _chosen(filters: AnswerFilters) -> list[tuple[str, str, str]]:
+def chosen_filters(filters: AnswerFilters, **more: object) -> list[tuple[str, str, str]]:
     """Return (filter, value, query without it) of what narrows the list down."""
     return [
-        (_LABELS.get(name, name), value, encode(filters.without_value(name, value)))
+        (LABELS.get(name, name), value, encode(filters.without_value(name, value), **more))
         for name, given in filters.to_query().items()
         for value in given
     ]

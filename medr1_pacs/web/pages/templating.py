@@ -11,6 +11,7 @@ from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
 from medr1_pacs.part10 import uid_name
+from medr1_pacs.records.accuracy import say_share
 from medr1_pacs.waiting import say_seconds
 
 _WEB = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ templates.env.filters |= {
     "when": lambda time: f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else "",
     "say_seconds": say_seconds,
     "uid_name": uid_name,
+    "share": say_share,
     "stem": lambda prompt_text: prompt_text.partition(" A)")[0],
     "words": lambda word: str(word).replace("_", " "),
     "sentence": lambda text: str(text)[:1].upper() + str(text)[1:],
