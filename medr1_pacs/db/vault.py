@@ -4,13 +4,14 @@ least a schema) of its own.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import MetaData, String, Text
+from sqlalchemy import MetaData, String, Text, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from medr1_pacs.db.rows import insert_into
+from medr1_pacs.db.rows import insert_into, iterate_chunks
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
@@ -48,3 +49,34 @@ def record_identities(vault: Database, identities: list[PatientIdentity], now: d
     with vault.write() as session:
         insert = insert_into(session, PatientIdentityRow)
         session.execute(insert.on_conflict_do_nothing(), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifiedStudy:
+    """By what a study's headers can be found."""
+
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    issuer_of_patient_id: str
+
+    def __repr__(self) -> str:  # as `PatientIdentity`
+        return f"IdentifiedStudy(study_instance_uid={self.study_instance_uid!r})"
+
+
+def find_identified(
+    vault: Database, *, accession_numbers: Collection[str], patient_ids: Collection[str]
+) -> list[IdentifiedStudy]:
+    """Return the studies with any of these accession numbers or patient ids; a study whose headers
+    said several things is there for each."""
+    columns = [getattr(PatientIdentityRow, name) for name in IdentifiedStudy.__slots__]
+    found: dict[IdentifiedStudy, None] = {}
+    with vault.read() as session:
+        for column, wanted in (
+            (PatientIdentityRow.accession_number, accession_numbers),
+            (PatientIdentityRow.patient_id, patient_ids),
+        ):
+            for chunk in iterate_chunks(wanted):
+                rows = session.execute(select(*columns).where(column.in_(chunk)))
+                found |= dict.fromkeys(IdentifiedStudy(*row) for row in rows)
+    return list(found)
