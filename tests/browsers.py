@@ -26,12 +26,13 @@ from medr1_pacs.web.security.door import Door
 
 @pytest.fixture
 def make_pages(
-    database: Database, store: InstanceStore, pictures: PictureStore
+    database: Database, vault: Database, store: InstanceStore, pictures: PictureStore
 ) -> Callable[..., FastAPI]:
     """Build the web application; keywords as `Door`, whose passwords are cheap here."""
 
     def make_pages(**door: object) -> FastAPI:
-        return make_app(database, store, pictures, door=Door(passwords=make_passwords(), **door))
+        door = Door(passwords=make_passwords(), **door)
+        return make_app(database, store, pictures, vault=vault, door=door)
 
     return make_pages
 

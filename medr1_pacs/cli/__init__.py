@@ -6,6 +6,7 @@ studies         studies: where each one is; call one complete
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
 query           query, snapshots: answers as research sees them
+references      reference: truths to hold answers against
 accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -26,6 +27,7 @@ from medr1_pacs.cli import (
     processes,
     quarantine,
     query,
+    references,
     studies,
 )
 from medr1_pacs.cli.printing import print_error
@@ -56,6 +58,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(query.snapshots_app, name="snapshots")
+app.add_typer(references.reference_app, name="reference")
 app.add_typer(studies.studies_app, name="studies")
 app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")

@@ -57,13 +57,14 @@ CALLERS = (
     "snapshots:write",
     "operations:read",  # a token of the administrator
     "heart",  # every scope for heart alone, of an administrator and researcher of both
+    "custodian",  # of lung; where a line has no cell for one, a custodian is as a reader
 )
 """In the order of the table's columns."""
 
 # `done` is the status where the caller may; `in` leads to the sign-in; any other is itself.
 # The project of a path is lung. A token is for the API: elsewhere its program is nobody.
 TABLE = """
-  done | nob rea res aud adm str clo | ans sna opr hea
+  done | nob rea res aud adm str clo | ans sna opr hea | cus
 -- open
 GET /static                                                                    200 | + + + + + + + | + + + +
 GET /healthz                                                                   200 | + + + + + + + | + + + +
@@ -93,6 +94,9 @@ GET /projects/{project}/snapshots                                              2
 GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
+-- of a project's custodians
+GET /projects/{project}/references                                             200 | in 403 + + 404 404 in | in in in in | +
+POST /projects/{project}/references                                            200 | in 403 403 403 404 404 in | in in in in | +
 -- for programs, and for browsers too
 GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
 GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
@@ -148,7 +152,11 @@ class Line:
 def read_table() -> list[Line]:
     lines = [line for line in TABLE.splitlines()[2:] if not line.startswith("--")]
     parts = [line.replace("|", " ").split() for line in lines]
-    return [Line(method, path, done, tuple(cells)) for method, path, done, *cells in parts]
+    reader = CALLERS.index("reader")
+    return [
+        Line(method, path, done, (*cells, *[cells[reader]] * (len(CALLERS) - len(cells))))
+        for method, path, done, *cells in parts
+    ]
 
 
 LINES = read_table()
@@ -207,6 +215,9 @@ class Place:
         }
         if line.path == "/api/v1/snapshots" and line.method == "POST":
             return request | {"json": {"name": f"Figure {number}"}}
+        if line.path == "/projects/{project}/references" and line.method == "POST":
+            truths = b"accession_number,question_id,truth\nA-1,xr-technique,Radiograph\n"
+            return {"data": {"do": "check"}, "files": {"file": ("truths.csv", truths)}}
         return request | ({"data": forms.get(line.path, {})} if line.method == "POST" else {})
 
 
@@ -279,6 +290,7 @@ def call_as(app, browse, sign_in, give_token, database):
         "reader": lambda: sign_in(app, "reader", {"lung": ["reader"]}),
         "researcher": lambda: sign_in(app, "researcher", {"lung": ["researcher"]}),
         "auditor": lambda: sign_in(app, "auditor", {"lung": ["auditor"]}),
+        "custodian": lambda: sign_in(app, "custodian", {"lung": ["custodian"]}),
         "administrator": lambda: sign_in(app, "administrator", is_administrator=True),
         "stranger": lambda: sign_in(app, "stranger", {"heart": ["researcher"]}),
         "closed": closed,
