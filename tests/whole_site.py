@@ -78,6 +78,7 @@ MEMBERS = {
     "researcher": {"lung": Role.RESEARCHER},
     "colleague": {"lung": Role.RESEARCHER},
     "auditor": {"lung": Role.AUDITOR},
+    "custodian": {"lung": Role.CUSTODIAN},
     "cardiologist": {"heart": Role.RESEARCHER},
     "administrator": {},
 }

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 from factories import make_instance
-from sqlalchemy import inspect, text, update
+from sqlalchemy import event, inspect, select, text, update
 
 from medr1_pacs.db import references as db_references
-from medr1_pacs.db.facets import list_faults
+from medr1_pacs.db.facets import list_faults, refresh_facets
 from medr1_pacs.db.references import list_imports
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.tables import (
@@ -17,9 +17,12 @@ from medr1_pacs.db.tables import (
     Instance,
     ProjectInstance,
     ProjectStudy,
+    Prompt,
+    Question,
     ReferenceImport,
     ReferenceStandard,
     ReferenceStatement,
+    Selection,
     Study,
 )
 from medr1_pacs.errors import ReferenceRefused
@@ -521,6 +524,138 @@ def test_a_picture_that_is_sent_again_keeps_its_truth_and_its_answer(answered, b
     assert shown() == before == slices("1", NODULE)
     standards = [row for row in rows(ReferenceStandard) if row.statement_id]
     assert len({row.instance_id for row in standards}) == 2
+
+
+@pytest.fixture
+def add_wording(database):
+    """Select the pictures of a study under another wording of the question, as a plan does."""
+
+    def add_wording(*options):
+        with database.write() as session:
+            first = session.scalars(select(Question).filter_by(question_id=QUESTION)).one()
+            values = {"modality": first.modality, "task": first.task, "role": first.role}
+            other = Question(
+                question_id=QUESTION,
+                version=first.version + 1,
+                question_sha256="2" * 64,
+                definition={"options": list(options)},
+                first_used_at=NOW,
+                **values,
+            )
+            session.add(other)
+            session.flush()
+            for row in session.scalars(select(Selection).filter_by(question_id=first.id)):
+                names = ("study_version_id", "series_id", "rendering_id", "reason")
+                session.add(
+                    Selection(question_id=other.id, **{name: getattr(row, name) for name in names})
+                )
+            return other.id
+
+    return add_wording
+
+
+@pytest.mark.parametrize(
+    ("options", "standards"),
+    [
+        ((NODULE.upper(), CLEAR), [(1, NODULE.upper()), (2, CLEAR)]),
+        ((NODULE, "Other"), [(1, NODULE), (2, None)]),
+        ((CLEAR, "Other"), [(2, CLEAR)]),
+        (("Other", "Another"), [(2, None)]),
+    ],
+    ids=["both", "the first", "the second", "neither"],
+)
+def test_a_wording_gets_the_truths_that_it_offers_and_no_superseded_one(
+    answered, bring, add_wording, rows, options, standards
+):
+    answered(*make_slices("1", sides=("L",)))
+    wording = add_wording(*options)
+
+    bring(f"ACC-1,{NODULE}")
+    bring(f"ACC-1,{CLEAR}")
+
+    found = [row for row in rows(ReferenceStandard) if row.question_id == wording]
+    assert [(row.version, row.truth) for row in found] == standards
+
+
+def test_a_truth_that_was_withdrawn_is_not_known(answered, bring, shown, truths, database):
+    answered(*make_slices("1", sides=("L",)))
+    bring(f"ACC-1,{NODULE}")
+    bring(f"ACC-1,L,{CLEAR}", columns="accession_number,side,truth")
+
+    with database.write() as session:
+        of_side = update(ReferenceStandard).where(ReferenceStandard.unit == TruthUnit.SIDE)
+        session.execute(of_side.values(truth=None))
+        refresh_facets(session, 1)
+
+    assert shown() == slices("1", None)
+    assert set(truths().values()) == {"unknown"}
+
+
+def test_an_equal_picture_with_another_truth_is_asked_again(answered, bring, rows):
+    [ds] = make_slices("1", sides=("L",))
+    answered(ds)
+    prompts = len(rows(Prompt))
+    bring(f"ACC-1,L,{NODULE}", columns="accession_number,side,truth")
+
+    ds.ImageLaterality = "R"
+    answered(ds)
+
+    [again] = rows(Prompt)[prompts:]
+    [question] = [row for row in rows(Question) if row.question_id == QUESTION]
+    assert again.question_id == question.id
+
+
+def test_two_projects_can_say_the_same_of_their_studies_of_a_patient(
+    answered, bring, shown, indexer
+):
+    indexer.rules = RULES
+    answered(*make_slices("1", PatientID="PID"))
+    answered(*make_slices("2", PatientID="PID"), called_ae_title="HEART")
+    of_patient = {"columns": "patient_id,truth"}
+    bring(f"PID,{NODULE}", **of_patient)
+
+    assert bring(f"PID,{NODULE}", **of_patient, project="heart").changed == 1
+    assert shown("default") == slices("1", NODULE, NODULE)
+    assert shown("heart") == slices("2", NODULE, NODULE)
+
+
+def test_a_plan_without_statements_asks_once_for_them(answered, monkeypatch, database):
+    counted = []
+
+    def count(_connection, _cursor, statement, *_):
+        if "reference_statement" in statement:
+            counted.append(statement)
+
+    event.listen(database._engine, "before_cursor_execute", count)
+    answered(*make_slices("1"))
+
+    assert len(counted) == 1
+
+
+# -- while others write ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_what_is_withdrawn_while_a_file_is_read_is_left_out(
+    answered, bring, database, monkeypatch, rows
+):
+    answered(*make_slices("1"))
+    answered(*make_slices("2"))
+    real = db_references.lock_studies
+
+    def withdraw_first(session, study_ids):
+        with database.write() as other:
+            gone = update(Study).where(Study.study_instance_uid == "1.2.3.1")
+            other.execute(gone.values(state=StudyState.WITHDRAWN))
+        real(session, study_ids)
+
+    monkeypatch.setattr(db_references, "lock_studies", withdraw_first)
+
+    report = bring(f"ACC-1,{NODULE}", f"ACC-2,{NODULE}", leave_out_faulty=True)
+
+    assert faults_of(report) == {"unmatched": (2,)}
+    [statement] = rows(ReferenceStatement)
+    assert statement.study_id == 2
 
 
 # -- all or nothing, and nobody is named -------------------------------------------------------
