@@ -7,6 +7,7 @@ withdrawing     studies: withdraw, certificate, due
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
 query           query, accuracy, snapshots: answers as research sees them
+references      reference: truths to hold answers against
 accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -27,6 +28,7 @@ from medr1_pacs.cli import (
     processes,
     quarantine,
     query,
+    references,
     studies,
     withdrawing,
 )
@@ -62,6 +64,7 @@ app.add_typer(query.snapshots_app, name="snapshots")
 studies.studies_app.command("withdraw")(withdrawing.withdraw)
 studies.studies_app.command("certificate")(withdrawing.certificate)
 studies.studies_app.command("due")(withdrawing.due)
+app.add_typer(references.reference_app, name="reference")
 app.add_typer(studies.studies_app, name="studies")
 app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")

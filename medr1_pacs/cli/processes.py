@@ -220,6 +220,7 @@ def web() -> None:
         vault=open_vault_if_given(settings),
         door=door,
         site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
+        options=load_questions(settings).options,
     )
     serve(
         app,

@@ -12,7 +12,7 @@ from sqlalchemy import Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.facets import refresh_facets, standards_in_order
 from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.tables import (
     Generation,
@@ -190,7 +190,7 @@ def _truth(session: Session, rendering: Rendering, prompt: Prompt) -> str | None
             ReferenceStandard.instance_id == rendering.instance_id,
             ReferenceStandard.question_id == prompt.question_id,
         )
-        .order_by(ReferenceStandard.version.desc(), ReferenceStandard.id.desc())
+        .order_by(*standards_in_order())
         .limit(1)
     )
 

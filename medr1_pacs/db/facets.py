@@ -57,7 +57,7 @@ from medr1_pacs.db.tables import (
     StudyVersion,
 )
 from medr1_pacs.disclosure import AGE_MAX, BAND_YEARS
-from medr1_pacs.records.words import Correctness
+from medr1_pacs.records.words import Correctness, TruthUnit
 
 OUTCOME = (
     "question_id",
@@ -289,15 +289,25 @@ def latest_study_version() -> Any:
     )
 
 
+def standards_in_order() -> tuple[ColumnElement[Any], ...]:
+    """Build the order of an instance's standards for a question: the first one is its truth, and
+    where that one is None, none is known."""
+    units = [TruthUnit.PICTURE, TruthUnit.SIDE, TruthUnit.STUDY, TruthUnit.PATIENT]
+    narrowness = case(
+        *((ReferenceStandard.unit == unit, place) for place, unit in enumerate(units))
+    )
+    return narrowness, ReferenceStandard.version.desc(), ReferenceStandard.id.desc()
+
+
 def newest_truth() -> Any:
-    """Build the truth of a prompt's question for its instance, by the newest standard."""
+    """Build the truth of a prompt's question for its instance: the narrowest, then newest one."""
     return (
         select(ReferenceStandard.truth)
         .where(
             ReferenceStandard.instance_id == Rendering.instance_id,
             ReferenceStandard.question_id == Prompt.question_id,
         )
-        .order_by(ReferenceStandard.version.desc(), ReferenceStandard.id.desc())
+        .order_by(*standards_in_order())
         .limit(1)
         .correlate(Rendering, Prompt)
         .scalar_subquery()

@@ -16,6 +16,7 @@ from medr1_pacs.db.evidence import keep_answers
 from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.standards import derive_for_plan
 from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
     Generation,
@@ -43,7 +44,13 @@ from medr1_pacs.records.planned import (
     StudyPlan,
     WindowRequest,
 )
-from medr1_pacs.records.words import GenerationState, PromptKind, RenderingState, StudyState
+from medr1_pacs.records.words import (
+    GenerationState,
+    PromptKind,
+    RenderingState,
+    StudyState,
+    TruthUnit,
+)
 
 
 def find_due_plan(session: Session) -> StudyFacts | None:
@@ -143,6 +150,7 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
         _record_question(session, study, planned, now)
     version.planned_at = now
     session.flush()
+    derive_for_plan(session, row)  # before: an answer is kept where the truths are equal
     for rendering in _drawn_already(session, study):
         keep_answers(session, rendering)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
@@ -324,10 +332,11 @@ def _record_truth(session: Session, known: KnownTruth, question: Question, now: 
             "instance_id": known.instance_id,
             "question_id": question.id,
             "source": known.source,
+            "unit": TruthUnit.PICTURE,
+            "version": 1,
         },
         truth=known.truth,
         stated_by=known.source,
-        version=1,
         stated_at=now,
     )
 

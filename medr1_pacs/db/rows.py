@@ -1,8 +1,8 @@
-"""Find a row, or add it."""
+"""Find a row, or add it; values for statements that take so many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -10,6 +10,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 Row = TypeVar("Row", bound=DeclarativeBase)
+Value = TypeVar("Value", int, str)
+
+CHUNK = 500
+"""Values of an IN list."""
 
 
 def find_or_add(
@@ -29,3 +33,10 @@ def insert_into(session: Session, table: type[DeclarativeBase]) -> Any:
     """Return the dialect's INSERT, which knows ON CONFLICT."""
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     return (sqlite.insert if is_sqlite else postgresql.insert)(table)
+
+
+def iterate_chunks(values: Iterable[Value]) -> Iterator[Sequence[Value]]:
+    """Yield distinct values in order, so many as one statement takes."""
+    ordered = sorted(set(values))
+    for first in range(0, len(ordered), CHUNK):
+        yield ordered[first : first + CHUNK]

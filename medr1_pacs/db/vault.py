@@ -5,14 +5,14 @@ least a schema) of its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import MetaData, String, Text, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from medr1_pacs.db.rows import insert_into
+from medr1_pacs.db.rows import insert_into, iterate_chunks
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
@@ -150,3 +150,34 @@ def list_identities(session: Session, study_uids: Collection[str]) -> list[Patie
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifiedStudy:
+    """By what a study's headers can be found."""
+
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    issuer_of_patient_id: str
+
+    def __repr__(self) -> str:  # as `PatientIdentity`
+        return f"IdentifiedStudy(study_instance_uid={self.study_instance_uid!r})"
+
+
+def find_identified(
+    vault: Database, *, accession_numbers: Collection[str], patient_ids: Collection[str]
+) -> list[IdentifiedStudy]:
+    """Return the studies with any of these accession numbers or patient ids; a study whose headers
+    said several things is there for each."""
+    columns = [getattr(PatientIdentityRow, name) for name in IdentifiedStudy.__slots__]
+    found: dict[IdentifiedStudy, None] = {}
+    with vault.read() as session:
+        for column, wanted in (
+            (PatientIdentityRow.accession_number, accession_numbers),
+            (PatientIdentityRow.patient_id, patient_ids),
+        ):
+            for chunk in iterate_chunks(wanted):
+                rows = session.execute(select(*columns).where(column.in_(chunk)))
+                found |= dict.fromkeys(IdentifiedStudy(*row) for row in rows)
+    return list(found)

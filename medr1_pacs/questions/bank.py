@@ -41,6 +41,11 @@ class QuestionBank:
         """Return the question with this id, if there is one."""
         return next((question for question in self.questions if question.id == question_id), None)
 
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]:
+        """Question id -> options, as a reference standard is held against them."""
+        return {question.id: question.options for question in self.questions}
+
 
 def load_bank(*folders: Path) -> QuestionBank:
     """Load every `*.yaml` of the folders, in order. Raises `QuestionInvalid`.

@@ -176,7 +176,7 @@ class DatePolicy(StrEnum):
 
 
 class Correctness(StrEnum):
-    """How an answer stands to the newest reference standard."""
+    """How an answer stands to the reference standard that counts."""
 
     RIGHT = "right"  #: its choice is the truth
     WRONG = "wrong"  #: it is not, or there is no choice

@@ -24,6 +24,7 @@ from medr1_pacs.errors import (
 from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.steps.estimating import GroupingRefused
+from medr1_pacs.steps.importing_references import Options
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web import health
@@ -41,6 +42,7 @@ from medr1_pacs.web.pages import (
     operations,
     provider,
     re_identification,
+    references,
     sign_in,
     snapshots,
     start,
@@ -49,6 +51,7 @@ from medr1_pacs.web.pages import (
 from medr1_pacs.web.pages.templating import STATIC_FOLDER
 from medr1_pacs.web.security import failures
 from medr1_pacs.web.security.access import NotAllowed, NotFound, NotSignedIn, ProjectNeeded
+from medr1_pacs.web.security.bodies import BodyLimit
 from medr1_pacs.web.security.callers import Callers
 from medr1_pacs.web.security.csrf import SameOrigin, check_csrf
 from medr1_pacs.web.security.door import Door
@@ -81,11 +84,13 @@ def make_app(
     vault: Database | None = None,
     door: Door | None = None,
     site_rules: SiteRules | None = None,
+    options: Options | None = None,
 ) -> FastAPI:
     """Build the application over one database and one storage folder.
 
     Without a door it is that of a browser on this machine; without the vault, nobody is
-    re-identified.
+    re-identified; without the options of the question bank, truths are of questions that were
+    asked.
     """
     door = door or Door()
     # The interactive documentation would load its scripts from another host.
@@ -101,6 +106,7 @@ def make_app(
     app.state.instance_store = instance_store
     app.state.picture_store = picture_store
     app.state.site_rules = site_rules or SiteRules()
+    app.state.options = options or {}
     app.state.door = door
     app.state.limits = SignInLimits(door.monotonic)
     app.state.verifications = anyio.CapacityLimiter(VERIFICATIONS_AT_ONCE)
@@ -119,6 +125,7 @@ def make_app(
         accuracy.router,
         re_identification.router,
         snapshots.router,
+        references.router,
         api_projects.router,
         api_answers.router,
         api_accuracy.router,
@@ -128,6 +135,7 @@ def make_app(
         app.include_router(router)
     # The last one added is met first.
     app.add_middleware(Callers, database=database, door=door)
+    app.add_middleware(BodyLimit)
     app.add_middleware(SameOrigin)
     app.add_middleware(Hosts, door=door)
     app.add_middleware(SecurityHeaders)

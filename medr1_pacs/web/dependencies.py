@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import VaultMissing
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.steps.importing_references import Options
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web.security.door import Door, Transport
@@ -53,6 +54,11 @@ def _site_rules(request: Request) -> SiteRules:
     return rules
 
 
+def _options(request: Request) -> Options:
+    options: Options = request.app.state.options
+    return options
+
+
 def _door(request: Request) -> Door:
     door: Door = request.app.state.door
     return door
@@ -69,6 +75,8 @@ Vault = Annotated[Database, Depends(_vault)]
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
 Site = Annotated[SiteRules, Depends(_site_rules)]
+QuestionOptions = Annotated[Options, Depends(_options)]
+"""Question id -> options, of the question bank."""
 FrontDoor = Annotated[Door, Depends(_door)]
 CameBy = Annotated[Transport, Depends(_transport)]
 """How the request came in."""

@@ -58,6 +58,8 @@ PAGES = [
     Shown("start-of-a-custodian", "/", "custodian"),
     Shown("snapshots", "/projects/lung/snapshots", "researcher"),
     Shown("snapshot", "/projects/lung/snapshots/Table%201", "researcher"),
+    Shown("references", "/projects/lung/references", "custodian"),
+    Shown("references-of-a-researcher", "/projects/lung/references", "researcher"),
     Shown("dictionary", "/projects/lung/dictionary", "researcher"),
     Shown("api", "/api", "researcher"),
     Shown("account", "/account", "researcher"),

@@ -25,6 +25,7 @@ from medr1_pacs.db.tables import (
     QuarantinedInstance,
     Study,
 )
+from medr1_pacs.db.withdrawals import request_withdrawal
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
@@ -57,13 +58,14 @@ CALLERS = (
     "snapshots:write",
     "operations:read",  # a token of the administrator
     "heart",  # every scope for heart alone, of an administrator and researcher of both
+    "custodian",  # of lung; where a line has no cell for one, a custodian is as a reader
 )
 """In the order of the table's columns."""
 
 # `done` is the status where the caller may; `in` leads to the sign-in; any other is itself.
 # The project of a path is lung. A token is for the API: elsewhere its program is nobody.
 TABLE = """
-  done | nob rea res aud adm str clo | ans sna opr hea
+  done | nob rea res aud adm str clo | ans sna opr hea | cus
 -- open
 GET /static                                                                    200 | + + + + + + + | + + + +
 GET /healthz                                                                   200 | + + + + + + + | + + + +
@@ -95,8 +97,13 @@ GET /projects/{project}/snapshots                                              2
 GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
-GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in
-POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in
+-- of a project's custodians
+GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in | +
+POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in | +
+GET /projects/{project}/withdrawals                                            200 | in 403 403 403 404 404 in | in in in in | +
+POST /projects/{project}/withdrawals                                           303 | in 403 403 403 404 404 in | in in in in | +
+GET /projects/{project}/references                                             200 | in 403 + + 404 404 in | in in in in | +
+POST /projects/{project}/references                                            200 | in 403 403 403 404 404 in | in in in in | +
 -- for programs, and for browsers too
 GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
 GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
@@ -119,6 +126,9 @@ GET /operations/studies/{study_instance_uid}                                   2
 GET /operations/fragments/studies/{study_instance_uid}                         200 | in 403 403 403 + 403 in | in in in in
 GET /operations/quarantine                                                     200 | in 403 403 403 + 403 in | in in in in
 GET /operations/quarantine/{stored_name}                                       200 | in 403 403 403 + 403 in | in in in in
+GET /operations/withdrawals                                                    200 | in 403 403 403 + 403 in | in in in in
+GET /operations/withdrawals/{withdrawal_id}                                    200 | in 403 403 403 + 403 in | in in in in
+POST /operations/studies/{study_instance_uid}/withdraw                         303 | in 403 403 403 + 403 in | in in in in
 GET /operations/refused                                                        200 | in 403 403 403 + 403 in | in in in in
 POST /operations/studies/{study_instance_uid}/retry                            303 | in 403 403 403 + 403 in | in in in in
 POST /operations/studies/{study_instance_uid}/complete                         303 | in 403 403 403 + 403 in | in in in in
@@ -153,7 +163,11 @@ class Line:
 def read_table() -> list[Line]:
     lines = [line for line in TABLE.splitlines()[2:] if not line.startswith("--")]
     parts = [line.replace("|", " ").split() for line in lines]
-    return [Line(method, path, done, tuple(cells)) for method, path, done, *cells in parts]
+    reader = CALLERS.index("reader")
+    return [
+        Line(method, path, done, (*cells, *[cells[reader]] * (len(CALLERS) - len(cells))))
+        for method, path, done, *cells in parts
+    ]
 
 
 LINES = read_table()
@@ -209,9 +223,17 @@ class Place:
             "/accounts/{name}/roles/remove": {"role": "reader", "project": "lung"},
             "/projects/{project}/snapshots": {"name": f"Figure {number}"},
             "/operations/quarantine/{stored_name}/drop": {"reason": "a phantom"},
+            "/operations/studies/{study_instance_uid}/withdraw": {"reason": "a test"},
+            "/projects/{project}/withdrawals": {
+                "reason": "a test",
+                "pseudonym": self.ids["patient"],
+            },
         }
         if line.path == "/api/v1/snapshots" and line.method == "POST":
             return request | {"json": {"name": f"Figure {number}"}}
+        if line.path == "/projects/{project}/references" and line.method == "POST":
+            truths = b"accession_number,question_id,truth\nA-1,xr-technique,Radiograph\n"
+            return {"data": {"do": "check"}, "files": {"file": ("truths.csv", truths)}}
         return request | ({"data": forms.get(line.path, {})} if line.method == "POST" else {})
 
 
@@ -239,6 +261,9 @@ def place(answered, indexer, index, store, pictures, database, rows, have_accoun
     with database.write() as session:
         password_hash, now = make_passwords().hash(PASSWORD), datetime.now(UTC)
         set_password(session, have_account("target"), password_hash, actor="test", now=now)
+        withdrawal_id = request_withdrawal(
+            session, [], project=None, reason="a test", actor="test", now=now
+        )
     return Place(
         database,
         store,
@@ -250,6 +275,8 @@ def place(answered, indexer, index, store, pictures, database, rows, have_accoun
             "session_id": 10_000,
             "token_id": 10_000,
             "answer_id": found(database, "lung")[0].answer_id,
+            "patient": found(database, "lung")[0].patient_pseudonym,
+            "withdrawal_id": withdrawal_id,
             "study_instance_uid": "1.2.3.6",
             "study_instance_uid to retry": "1.2.3.7",
             "study_instance_uid to accept": "1.2.3.4",
@@ -284,6 +311,7 @@ def call_as(app, browse, sign_in, give_token, database):
         "reader": lambda: sign_in(app, "reader", {"lung": ["reader"]}),
         "researcher": lambda: sign_in(app, "researcher", {"lung": ["researcher"]}),
         "auditor": lambda: sign_in(app, "auditor", {"lung": ["auditor"]}),
+        "custodian": lambda: sign_in(app, "custodian", {"lung": ["custodian"]}),
         "administrator": lambda: sign_in(app, "administrator", is_administrator=True),
         "stranger": lambda: sign_in(app, "stranger", {"heart": ["researcher"]}),
         "closed": closed,

@@ -20,8 +20,10 @@ from medr1_pacs.records.accuracy import FIGURES, AccuracyRow, Grouping
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.people import Scope
+from medr1_pacs.records.references import Fault
 from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import (
+    Certainty,
     Coverage,
     DatePolicy,
     Modality,
@@ -31,7 +33,10 @@ from medr1_pacs.records.words import (
     Role,
     StudyState,
     Task,
+    TruthSource,
+    TruthUnit,
 )
+from medr1_pacs.references import COLUMNS
 from medr1_pacs.selection import MAX_FRAMES, POLICIES
 from medr1_pacs.settings import Settings
 from medr1_pacs.statistics import IntervalMethod
@@ -56,6 +61,7 @@ PAGES_WITH_LINKS = {
     "site.md",
     "questions.md",
     "answers.md",
+    "references.md",
 }
 PAGES_WITH_COMMANDS = {
     "accounts.md",
@@ -66,6 +72,7 @@ PAGES_WITH_COMMANDS = {
     "site.md",
     "questions.md",
     "answers.md",
+    "references.md",
 }
 SCREENSHOTS = {
     "start",
@@ -160,7 +167,15 @@ def test_every_command_that_a_page_shows_exists():
 
 
 @pytest.mark.parametrize(
-    "name", ["accounts.md", "operating.md", "site.md", "researchers.md", "engineers.md"]
+    "name",
+    [
+        "accounts.md",
+        "operating.md",
+        "site.md",
+        "researchers.md",
+        "engineers.md",
+        "references.md",
+    ],
 )
 def test_a_page_begins_with_the_list_of_its_sections(name):
     head, *rest = re.split(r"^## ", read(name), flags=re.M)
@@ -183,6 +198,7 @@ def test_a_page_begins_with_the_list_of_its_sections(name):
         "readers.md",
         "auditors.md",
         "engineers.md",
+        "references.md",
     ],
 )
 def test_a_page_for_users_says_what_this_is_not_for(name):
@@ -290,6 +306,22 @@ def test_the_dictionary_is_that_of_the_source():
     page = dictionary_page(describe_fields(ResearchAnswer))
 
     assert read("dictionary.md") == page, f"write it anew:\n{WRITE_DICTIONARY}"
+
+
+# -- reference standards -----------------------------------------------------------------------
+
+
+def test_every_column_and_every_fault_of_a_file_of_truths_has_its_row():
+    page = read("references.md")
+
+    assert set(table_under(page, "Columns")) == set(COLUMNS)
+    assert set(table_under(page, "Faults")) == set(Fault)
+
+
+@pytest.mark.parametrize("words", [TruthUnit, Certainty, TruthSource])
+def test_the_closed_words_of_a_truth_are_explained(words):
+    for word in words:
+        assert f"`{word}`" in read("references.md")
 
 
 # -- answers -----------------------------------------------------------------------------------

@@ -140,5 +140,9 @@ CitingByQuery = Annotated[
 """As `Citing`, of the project in the query, or of the only one."""
 Custodian = Annotated[ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN))]
 """Who may know who the patients of the project of the path are; at a browser alone."""
+ReferenceReader = Annotated[
+    ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN, Role.RESEARCHER, Role.AUDITOR))
+]
+"""Who may know which truths were brought to the project of the path, and by whom."""
 Citing = Annotated[ProjectAccess, Depends(_in_project(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))]
 """A researcher of the project of the path, who makes snapshots."""

@@ -18,6 +18,7 @@ _TITLES = {
     404: "Not found",
     405: "Not possible here",
     409: "Not done",
+    413: "Too large",
     422: "Not understood",
     429: "Too many attempts",
     500: "Something broke",

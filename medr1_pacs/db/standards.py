@@ -1,0 +1,211 @@
+"""What statements mean of pictures: the standard of each instance and wording that is asked about.
+
+    statement of a target -> instances within it -> wordings that offer the truth
+
+Whatever is asked later is held against the statements that there are, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select, union
+from sqlalchemy.orm import Session
+
+from medr1_pacs.db.rows import CHUNK, insert_into, iterate_chunks
+from medr1_pacs.db.tables import (
+    Instance,
+    ProjectStudy,
+    Prompt,
+    Question,
+    ReferenceImport,
+    ReferenceStandard,
+    ReferenceStatement,
+    Rendering,
+    Selection,
+    Series,
+    Study,
+)
+from medr1_pacs.records.words import Certainty, TruthSource, TruthUnit
+from medr1_pacs.references import first_version, match_option, side_of
+
+_SIDES = ("ImageLaterality", "Laterality", "FrameLaterality")
+"""The attributes that `side_of` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A statement, and of which SOP instance it is where it is of a picture."""
+
+    id: int
+    unit: TruthUnit
+    patient_id: int | None
+    study_id: int | None
+    side: str | None
+    question_id: str
+    truth: str | None
+    certainty: Certainty | None
+    stated_by: str
+    stated_at: datetime
+    version: int
+    source: TruthSource
+    sop_instance_uid: str | None
+
+    def is_about(self, picture: Any) -> bool:
+        """Whether a picture of its study, or of its patient, is meant."""
+        if self.unit is TruthUnit.PICTURE:
+            return bool(picture.sop_instance_uid == self.sop_instance_uid)
+        if self.unit is TruthUnit.SIDE:
+            return side_of(dict(zip(_SIDES, picture[-len(_SIDES) :], strict=True))) == self.side
+        return True
+
+
+def derive_for_import(session: Session, import_id: int, study_ids: Collection[int]) -> set[int]:
+    """Hold what is asked about studies against what an import states of them; they are locked.
+
+    Returns the studies that have pictures of which something is stated.
+    """
+    of_import = _statements().where(ReferenceStatement.import_id == import_id)
+    return _derive(session, [_Stated(*each) for each in session.execute(of_import)], study_ids)
+
+
+def derive_for_plan(session: Session, study: Study) -> None:
+    """Hold what a plan newly asks about against what was stated before; the study is locked."""
+    uses = select(ProjectStudy.project_id).where(
+        ProjectStudy.study_id == study.id, ProjectStudy.withdrawn_at.is_(None)
+    )
+    stated = session.execute(
+        _statements().where(
+            or_(
+                ReferenceStatement.study_id == study.id,
+                ReferenceStatement.patient_id == study.patient_id,
+            ),
+            ReferenceImport.project_id.in_(uses),
+        )
+    ).all()
+    if stated:
+        _derive(session, [_Stated(*each) for each in stated], [study.id])
+
+
+def _statements() -> Any:
+    names = [each.name for each in fields(_Stated)]
+    own = [getattr(ReferenceStatement, name) for name in names[:-2]]
+    return (
+        select(*own, ReferenceImport.source, Instance.sop_instance_uid)
+        .join(ReferenceImport, ReferenceStatement.import_id == ReferenceImport.id)
+        .outerjoin(Instance, ReferenceStatement.instance_id == Instance.id)
+        .order_by(ReferenceStatement.id)
+    )
+
+
+def find_options(session: Session, question_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return question id -> every option that a wording of it ever offered, the latest first."""
+    options: dict[str, list[str]] = {}
+    for wording in reversed(_wordings(session, question_ids)):
+        options.setdefault(wording.question_id, []).extend(wording.options)
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    id: int
+    question_id: str
+    options: tuple[str, ...]
+
+
+def _wordings(session: Session, question_ids: Collection[str]) -> list[_Wording]:
+    return [
+        _Wording(row_id, question_id, tuple(definition["options"]))
+        for chunk in iterate_chunks(question_ids)
+        for row_id, question_id, definition in session.execute(
+            select(Question.id, Question.question_id, Question.definition)
+            .where(Question.question_id.in_(chunk))
+            .order_by(Question.id)
+        )
+    ]
+
+
+def _derive(session: Session, stated: Sequence[_Stated], study_ids: Collection[int]) -> set[int]:
+    """Write the standards that are not there yet; returns the studies that have pictures of them.
+
+    Every statement holds for these studies, as far as it is about them.
+    """
+    wordings = {row.id: row for row in _wordings(session, {each.question_id for each in stated})}
+    of_studies: dict[tuple[int | None, str], list[_Stated]] = {}
+    of_patients: dict[tuple[int | None, str], list[_Stated]] = {}
+    for each in stated:
+        if each.unit is TruthUnit.PATIENT:
+            of_patients.setdefault((each.patient_id, each.question_id), []).append(each)
+        else:
+            of_studies.setdefault((each.study_id, each.question_id), []).append(each)
+    rows: list[dict[str, Any]] = []
+    touched: set[int] = set()
+    for picture in _asked_pictures(session, study_ids, wordings):
+        wording = wordings[picture.question_id]
+        for each in (
+            *of_patients.get((picture.patient_id, wording.question_id), ()),
+            *of_studies.get((picture.study_id, wording.question_id), ()),
+        ):
+            if each.is_about(picture) and (row := _standard(picture.id, wording, each)):
+                rows.append(row)
+                touched.add(picture.study_id)
+    for first in range(0, len(rows), CHUNK):
+        session.execute(
+            insert_into(session, ReferenceStandard).on_conflict_do_nothing(),
+            rows[first : first + CHUNK],
+        )
+    return touched
+
+
+def _asked_pictures(
+    session: Session, study_ids: Collection[int], wordings: Mapping[int, _Wording]
+) -> Iterator[Any]:
+    """Yield each instance and wording that is asked about, or was."""
+    columns = (
+        Series.study_id,
+        Study.patient_id,
+        Instance.id,
+        Instance.sop_instance_uid,
+    )
+    sides = [Instance.attributes[name].as_string().label(name) for name in _SIDES]
+    for chunk in iterate_chunks(study_ids):
+        for questions in iterate_chunks(wordings):
+            asked = union(
+                *(
+                    select(Rendering.instance_id, table.question_id)
+                    .join(table, table.rendering_id == Rendering.id)
+                    .join(Instance, Rendering.instance_id == Instance.id)
+                    .join(Series, Instance.series_id == Series.id)
+                    .where(Series.study_id.in_(chunk), table.question_id.in_(questions))
+                    for table in (Prompt, Selection)
+                )
+            ).subquery()
+            yield from session.execute(
+                select(*columns, asked.c.question_id, *sides)
+                .join(Series, Instance.series_id == Series.id)
+                .join(Study, Series.study_id == Study.id)
+                .join(asked, asked.c.instance_id == Instance.id)
+                .order_by(Instance.id, asked.c.question_id)
+            )
+
+
+def _standard(instance_id: int, wording: _Wording, each: _Stated) -> dict[str, Any] | None:
+    truth = None if each.truth is None else match_option(each.truth, wording.options)
+    if truth is None and each.version == first_version(each.source, each.unit):
+        return None
+    # A later version that this wording has no option for still says that the earlier one is wrong.
+    return {
+        "instance_id": instance_id,
+        "question_id": wording.id,
+        "truth": truth,
+        "source": each.source,
+        "unit": each.unit,
+        "certainty": each.certainty,
+        "stated_by": each.stated_by,
+        "version": each.version,
+        "stated_at": each.stated_at,
+        "statement_id": each.id,
+    }
