@@ -71,6 +71,7 @@ SCREENSHOTS = {
     "start",
     "answers",
     "answer",
+    "accuracy",
     "snapshot",
     "operations",
     "study",
