@@ -78,6 +78,7 @@ SCREENSHOTS = {
     "start",
     "answers",
     "answer",
+    "accuracy",
     "snapshot",
     "operations",
     "study",
