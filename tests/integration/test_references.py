@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from factories import make_instance
-from sqlalchemy import event, inspect, select, text, update
+from sqlalchemy import delete, event, inspect, select, text, update
 
 from medr1_pacs.db import references as db_references
 from medr1_pacs.db.facets import list_faults, refresh_facets
@@ -28,7 +28,7 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.errors import ReferenceRefused
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
-from medr1_pacs.records.words import Certainty, StudyState, TruthSource, TruthUnit
+from medr1_pacs.records.words import Certainty, InstanceHold, StudyState, TruthSource, TruthUnit
 from medr1_pacs.steps.importing_references import (
     BroughtFile,
     LinesFaulty,
@@ -285,6 +285,20 @@ def test_a_patient_id_of_two_issuers_is_ambiguous_without_one(answered, check, c
     assert issued.faults == {}
 
 
+def test_an_instance_that_is_held_makes_nothing_ambiguous(answered, check, database):
+    answered(*make_slices("1"))
+    answered(*make_slices("2"))
+    with database.write() as session:
+        held = update(Instance).where(Instance.sop_instance_uid == "1.2.3.2.1.1")
+        session.execute(
+            held.values(sop_instance_uid="1.2.3.1.1.1", hold=InstanceHold.HELD, superseded_at=NOW)
+        )
+
+    report = check(f"1.2.3.1.1.1,{NODULE}", columns="sop_instance_uid,truth")
+
+    assert (report.new, report.faults) == (1, {})
+
+
 def test_keys_that_lead_to_different_things_disagree(answered, check):
     answered(*make_slices("1"))
     answered(*make_slices("2"))
@@ -511,6 +525,28 @@ def test_a_study_that_comes_later_is_held_against_the_truth_of_its_patient(answe
     assert shown() == {**slices("1", NODULE, NODULE), **slices("2", NODULE, NODULE)}
 
 
+def test_a_study_that_comes_later_to_another_project_is_not(answered, bring, shown, indexer):
+    indexer.rules = RULES
+    answered(*make_slices("1", PatientID="PID"), called_ae_title="HEART")
+    bring(f"PID,{NODULE}", columns="patient_id,truth", project="heart")
+
+    answered(*make_slices("2", PatientID="PID"))
+
+    assert shown("default") == slices("2", None, None)
+
+
+def test_what_was_asked_is_held_against_it_though_no_version_selects_it(
+    answered, bring, database, rows
+):
+    answered(*make_slices("1"))
+    with database.write() as session:
+        session.execute(delete(Selection))
+
+    bring(f"ACC-1,{NODULE}")
+
+    assert len([row for row in rows(ReferenceStandard) if row.statement_id]) == 2
+
+
 def test_a_picture_that_is_sent_again_keeps_its_truth_and_its_answer(answered, bring, shown, rows):
     [ds] = make_slices("1", sides=("L",))
     answered(ds)
@@ -596,6 +632,7 @@ def test_an_equal_picture_with_another_truth_is_asked_again(answered, bring, row
     answered(ds)
     prompts = len(rows(Prompt))
     bring(f"ACC-1,L,{NODULE}", columns="accession_number,side,truth")
+    bring(f"ACC-1,{CLEAR}")  # of both, and the newest; of the first the narrower one counts
 
     ds.ImageLaterality = "R"
     answered(ds)
