@@ -16,13 +16,17 @@ from medr1_pacs.db.facets import list_faults
 from medr1_pacs.db.overview import list_open_matters
 from medr1_pacs.db.schema import Branch, check_schema
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.withdrawals import list_unfinished
 from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
+from medr1_pacs.opt_out import OptOutList
 from medr1_pacs.provider_roles import load_group_roles
+from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings, reachable_host
 from medr1_pacs.storage.permissions import open_to_others
+from medr1_pacs.storage.withdrawn_list import WithdrawnList
 
 
 class Severity(StrEnum):
@@ -95,6 +99,8 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
         "administrator": _administrator,
         "sign-in": _sign_in,
         "web port": lambda s: _port(s.web_host, s.web_port),
+        "withdrawals": _withdrawals,
+        "opt-out list": _opt_out,
         "for a person": _open_matters,
         "research rows": _research_rows,
         "questions": _questions,
@@ -144,6 +150,40 @@ def _vault(settings: Settings) -> str:
             "answers may read names: make a role of its own and name it in MEDR1_VAULT_URL"
         )
     return found
+
+
+def _withdrawals(settings: Settings) -> str:
+    """Warn of what is asked for and does not go, and of a list that a restore would take back."""
+    if not settings.site_key_path.exists():
+        return "none yet"
+    withdrawn_list = WithdrawnList(settings.withdrawn_path, load_site_key(settings.site_key_path))
+    listed = len(withdrawn_list.read())
+    withdrawn_list.check_writable()
+    if settings.withdrawn_path.absolute().is_relative_to(settings.data_dir.absolute()):
+        raise Warned(
+            f"{settings.withdrawn_path} is in the data folder: a backup that is restored takes the "
+            "list back with the data; name a file elsewhere in MEDR1_WITHDRAWN_FILE"
+        )
+    research = Database(settings.database_url)
+    try:
+        waiting = []
+        if research.is_made:
+            with research.read() as session:
+                waiting = list_unfinished(session)
+    finally:
+        research.dispose()
+    if waiting:
+        raise Warned(
+            f"{len(waiting)} are asked for and not finished: is the sweep running? "
+            "`medr1-pacs studies certificate` lists them"
+        )
+    return f"{listed} studies and patients in {settings.withdrawn_path}"
+
+
+def _opt_out(settings: Settings) -> str:
+    if settings.opt_out_file is None:
+        return "none is configured"
+    return f"{OptOutList(settings.opt_out_file).refresh()} patients in {settings.opt_out_file}"
 
 
 def _open_matters(settings: Settings) -> str:

@@ -224,6 +224,10 @@ class Place:
             "/projects/{project}/snapshots": {"name": f"Figure {number}"},
             "/operations/quarantine/{stored_name}/drop": {"reason": "a phantom"},
             "/operations/studies/{study_instance_uid}/withdraw": {"reason": "a test"},
+            "/projects/{project}/re-identify": {
+                "reason": "a test",
+                "pseudonym": self.ids["patient"],
+            },
             "/projects/{project}/withdrawals": {
                 "reason": "a test",
                 "pseudonym": self.ids["patient"],

@@ -131,14 +131,14 @@ def test_who_reads_sees_what_was_brought_and_no_form(custodian, app, sign_in, ro
 @pytest.mark.parametrize(
     ("role", "links"),
     [
-        ("custodian", ["references"]),
-        ("auditor", ["answers", "snapshots", "dictionary", "references"]),
+        ("custodian", ["references", "re-identify", "withdrawals"]),
+        ("auditor", ["answers", "accuracy", "snapshots", "dictionary", "references"]),
     ],
 )
 def test_the_start_leads_there(custodian, app, sign_in, role, links):
     page = sign_in(app, role, {"default": [role]}).get("/").text
 
-    assert re.findall(r'href="/projects/default/(\w+)"', page) == links
+    assert re.findall(r'href="/projects/default/([\w-]+)"', page) == links
 
 
 def test_the_event_names_who_brought_it(custodian, rows):
