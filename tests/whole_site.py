@@ -42,14 +42,17 @@ from medr1_pacs.records.work import ModelPrompt
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.answering import answer_batch
+from medr1_pacs.steps.asking_to_withdraw import Extent, withdraw_study
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.rendering import render_planned
 from medr1_pacs.steps.settling import settle_studies
+from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.storage.withdrawn_list import WithdrawnList
 
 PROJECTS_TOML = """\
 [[project]]
@@ -94,6 +97,8 @@ ANSWERED = [
 """(called AE title, modality, seed) of the studies that are answered."""
 SUPERSEDED_SEED, UNDRAWABLE_SEED, RECEIVED_SEED = 8, 5, 3
 """A CT of those above, a radiograph and an MR."""
+WITHDRAWN_SEED = 9
+"""A radiograph that is gone."""
 
 _KNOWN_TO_BE_RIGHT = frozenset(
     {"Computed tomography", "Chest", "Plain radiograph", "Posteroanterior"}
@@ -155,6 +160,7 @@ def fill(site: WholeSite) -> None:
         _answer(site, undrawable)
         _receive_what_waits(site)
         _index(indexer)
+        _withdraw_somebody(site, indexer)
     let_processes_work(site)
     _refuse_something(site)
     _let_people_in(site)
@@ -191,6 +197,30 @@ def _receive_what_waits(site: WholeSite) -> None:
     changed.StudyDescription = "Changed by an archive"
     put_instance(site.store, changed, calling_ae_title="PACS", called_ae_title="HEART")
     put_instance(site.store, make_instance(StudyInstanceUID=None), called_ae_title="LUNG")
+
+
+def _withdraw_somebody(site: WholeSite, indexer: Indexer) -> None:
+    """Let a study come and go, and leave a withdrawal that is asked for."""
+    gone = _study(Modality.XRAY, WITHDRAWN_SEED)
+    for ds in gone:
+        put_instance(site.store, ds, called_ae_title="LUNG")
+    _index(indexer)
+    listed = WithdrawnList(site.settings.data_dir / "withdrawn.jsonl", SITE_KEY)
+    withdrawer = Withdrawer(
+        site.database, site.vault, site.store, site.pictures, listed, SITE_KEY, indexer.headers
+    )
+    for project, reason in ((None, "Consent was withdrawn"), ("lung", "Not eligible")):
+        withdraw_study(
+            site.database,
+            str(gone[0].StudyInstanceUID),
+            Extent.STUDY,
+            project=project,
+            reason=reason,
+            actor="custodian" if project else "administrator",
+        )
+        if project is None:
+            continue
+        withdrawer.carry_out()
 
 
 def _index(indexer: Indexer) -> None:

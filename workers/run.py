@@ -14,7 +14,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.processes import DEVICE_BROKEN, ProcessKind, stop_on_signal
 from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
-from medr1_pacs.steps.leasing import HeldLease
+from medr1_pacs.steps.leasing import SWEEP, HeldLease
 from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.instances import InstanceStore
@@ -100,7 +100,7 @@ def run_sweep(
     with (
         closing(BellTower(app)) as bells,
         Heartbeat(indexer.database, ProcessKind.SWEEP) as beat,
-        HeldLease(indexer.database, "sweep", beat.owner) as lease,
+        HeldLease(indexer.database, SWEEP, beat.owner) as lease,
     ):
         sweep = Sweep(
             indexer,

@@ -43,11 +43,10 @@ from medr1_pacs.records.withdrawals import (
 )
 from medr1_pacs.records.words import JsonObject, WithdrawnKind
 from medr1_pacs.settings import Settings
-from medr1_pacs.steps.leasing import HeldLease
+from medr1_pacs.steps.leasing import SWEEP, HeldLease
 
 PATIENCE_S = 90.0
 """How long the command waits for a withdrawal that a running service carries out."""
-_SWEEP = "sweep"
 
 
 def withdraw(
@@ -151,7 +150,7 @@ def _keys_of_patient(
 def _see_through(settings: Settings, research: Database, withdrawal_id: int) -> WithdrawalRecord:
     """Carry a withdrawal out where no service runs; else wait until the service has."""
     own = str(ProcessName.own("withdraw"))
-    with HeldLease(research, _SWEEP, own) as lease, HeaderReader() as headers:
+    with HeldLease(research, SWEEP, own, tells=False) as lease, HeaderReader() as headers:
         withdrawer = make_withdrawer(settings, research, headers)
         ends_at, is_applied = time.monotonic() + PATIENCE_S, False
         while True:

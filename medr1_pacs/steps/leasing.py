@@ -21,17 +21,23 @@ from medr1_pacs.processes import ProcessName
 
 logger = logging.getLogger(__name__)
 
+SWEEP = "sweep"
+"""The lease of who records arrivals and carries out withdrawals."""
 RENEW_S = 5.0
 """How often the holder renews."""
 
 
 class HeldLease:
-    """A lease of this process; a context manager that renews what `hold` took, from a thread."""
+    """A lease of this process; a context manager that renews what `hold` took, from a thread.
 
-    def __init__(self, database: Database, name: str, holder: str) -> None:
+    `tells`: log when somebody else holds it.
+    """
+
+    def __init__(self, database: Database, name: str, holder: str, *, tells: bool = True) -> None:
         self._database = database
         self._name = name
         self._holder = holder
+        self._tells = tells
         self._token: str | None = None
         self._held_until = float("-inf")
         self._is_waiting = False
@@ -71,7 +77,7 @@ class HeldLease:
                 token = take_lease(session, self._name, self._holder, is_gone=_is_gone)
             other = None if token else get_lease_holder(session, self._name)
         self._note(token, began_at)
-        if not token and not self._is_waiting:
+        if not token and not self._is_waiting and self._tells:
             logger.warning("%s waits: %s holds the lease %s", self._holder, other, self._name)
         self._is_waiting = not token
         return token is not None

@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from factories import SITE_KEY
 from playwright.sync_api import Page, expect
-from whole_site import PASSWORD, RECEIVED_SEED, UNDRAWABLE_SEED, let_processes_work, study_uid
+from whole_site import (
+    PASSWORD,
+    RECEIVED_SEED,
+    UNDRAWABLE_SEED,
+    WITHDRAWN_SEED,
+    let_processes_work,
+    study_uid,
+)
 
 from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.research import find_page, iterate_found
+from medr1_pacs.db.withdrawals import TOMBSTONE
 from medr1_pacs.filters import AnswerFilters, parse_filters
+from medr1_pacs.pseudonyms import study_key
 from medr1_pacs.records.words import Modality
 from medr1_pacs.steps.citing import make_snapshot
 
@@ -73,6 +83,10 @@ PAGES = [
     Shown("study-receiving", "/operations/studies/{receiving}", "administrator"),
     Shown("quarantine", "/operations/quarantine", "administrator"),
     Shown("quarantined", "/operations/quarantine/{quarantined}", "administrator"),
+    Shown("study-withdrawn", "/operations/studies/{gone}", "administrator"),
+    Shown("withdrawals", "/operations/withdrawals", "administrator"),
+    Shown("withdrawal", "/operations/withdrawals/1", "administrator"),
+    Shown("withdrawals-of-a-project", "/projects/lung/withdrawals", "custodian"),
     Shown("refused", "/operations/refused", "administrator"),
     Shown("accounts", "/accounts", "administrator"),
     Shown("accounts-link", "/accounts", "administrator", "One-time link"),
@@ -106,6 +120,7 @@ def called(whole_site) -> dict[str, object]:
             "held": study_uid(Modality.CT, 1),
             "failed": study_uid(Modality.XRAY, UNDRAWABLE_SEED),
             "receiving": study_uid(Modality.MRI, RECEIVED_SEED),
+            "gone": f"{TOMBSTONE}{study_key(SITE_KEY, study_uid(Modality.XRAY, WITHDRAWN_SEED))}",
             "quarantined": list_quarantined(session, limit=1)[0].stored_name,
         }
 

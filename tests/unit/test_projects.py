@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 
 from medr1_pacs.errors import SettingInvalid
@@ -112,3 +114,41 @@ def test_a_file_that_cannot_be_used_is_named_with_the_remedy(load, content, comp
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SettingInvalid, match=r"MEDR1_PROJECTS names .*nowhere.toml"):
         load_project_rules(tmp_path / "nowhere.toml")
+
+
+# -- retention -----------------------------------------------------------------------------------
+
+
+def test_a_project_says_when_it_ends_and_how_long_it_keeps_what_it_has(load):
+    rules = load('[[project]]\nname = "lung"\nends_on = 2028-12-31\nretention_days = 3650\n')
+
+    assert rules.projects[-1] == Project("lung", ends_on=date(2028, 12, 31), retention_days=3650)
+
+
+def test_a_day_may_be_written_as_a_text(load):
+    rules = load('[[project]]\nname = "lung"\nends_on = "2028-12-31"\n')
+
+    assert rules.projects[-1].ends_on == date(2028, 12, 31)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'ends_on = "soon"',
+        "ends_on = 2028",
+        "ends_on = 2028-12-31T12:00:00",
+        "retention_days = -1",
+        'retention_days = "long"',
+        "retention_days = true",
+        "retention_days = 1.5",
+    ],
+)
+def test_a_time_that_is_none_is_refused(load, line):
+    with pytest.raises(SettingInvalid, match=line.split(" ", 1)[0]):
+        load(f'[[project]]\nname = "lung"\n{line}\n')
+
+
+def test_rules_without_a_project_give_it_nothing_and_the_default_neither(load):
+    rules = load(SITE).without({"lung"})
+
+    assert rules.match(arrival(called_ae_title="LUNG")) == {}
