@@ -205,6 +205,8 @@ def _withdraw_somebody(site: WholeSite, indexer: Indexer) -> None:
     for ds in gone:
         put_instance(site.store, ds, called_ae_title="LUNG")
     _index(indexer)
+    while name_for_research(site.database, SITE_KEY):
+        pass
     listed = WithdrawnList(site.settings.data_dir / "withdrawn.jsonl", SITE_KEY)
     withdrawer = Withdrawer(
         site.database, site.vault, site.store, site.pictures, listed, SITE_KEY, indexer.headers
