@@ -46,7 +46,13 @@ class OptOutList:
             status = self._path.stat()
             now = (status.st_ino, status.st_size, status.st_mtime_ns)
             if now != self._read_at:
-                self._patients = _parse(self._path)
+                patients = _parse(self._path)
+                if self._patients and not patients:
+                    raise ValueError(
+                        "lists nobody any more: was it being written? Start the sweep again if so "
+                        "it is meant"
+                    )
+                self._patients = patients
                 self._read_at = now
         except OSError as error:
             raise self._unusable(f"cannot be read: {error.strerror}") from error
@@ -61,6 +67,8 @@ class OptOutList:
 def _parse(path: Path) -> frozenset[tuple[str, str]]:
     """Raises ValueError, whose message quotes nobody's ID."""
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError("does not end with a line break: is it being written?")
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             header = next(rows, [])

@@ -33,6 +33,9 @@ from medr1_pacs.records.words import DatePolicy
 
 DEFAULT_PROJECT = "default"
 NAME_MAX = 64
+RETENTION_DAYS_MAX = 36_525
+"""A hundred years."""
+_YEAR_MAX = 2999
 _NO_TEXTS = ("ends_on", "retention_days")
 RULE_KEYS = ("called_ae_title", "calling_ae_title", "modality")
 
@@ -131,8 +134,13 @@ def _project(path: Path, table: dict[str, Any]) -> Project:
     if "ends_on" in values:
         values["ends_on"] = _day(where, values["ends_on"])
     days = values.get("retention_days")
-    if days is not None and (isinstance(days, bool) or not isinstance(days, int) or days < 0):
-        raise SettingInvalid(f"{where}: retention_days = {days!r}: expected days, 0 or more")
+    if days is not None and (
+        isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= RETENTION_DAYS_MAX
+    ):
+        raise SettingInvalid(
+            f"{where}: retention_days = {days!r}: expected days, 0 to {RETENTION_DAYS_MAX:,}; "
+            "without the line nothing goes by itself"
+        )
     dates = values.get("dates", DatePolicy.YEAR)
     if dates not in list(DatePolicy):
         raise SettingInvalid(f"{where}: dates = {dates!r}: use one of {', '.join(DatePolicy)}")
@@ -157,8 +165,10 @@ def _day(where: str, value: Any) -> date:
     if isinstance(value, str):
         with suppress(ValueError):
             value = date.fromisoformat(value)
-    if not isinstance(value, date) or isinstance(value, datetime):
-        raise SettingInvalid(f"{where}: ends_on = {value!r}: expected a day, as 2028-12-31")
+    if isinstance(value, datetime) or not isinstance(value, date) or value.year > _YEAR_MAX:
+        raise SettingInvalid(
+            f"{where}: ends_on = {value!r}: expected a day, as 2028-12-31, before 3000"
+        )
     return value
 
 

@@ -32,6 +32,11 @@ def patient_pseudonym(site_key: bytes, project: str, patient_key: str) -> str:
     return pseudonym(site_key, f"project {project} patient", patient_key)
 
 
+def patient_id_key(site_key: bytes, patient_id: str) -> str:
+    """Return what a patient ID is known by, whoever issued it."""
+    return pseudonym(site_key, "patient ID", patient_id)
+
+
 def study_key(site_key: bytes, study_instance_uid: str) -> str:
     """Return what a study is known by when nothing else of it is left."""
     return pseudonym(site_key, "study", study_instance_uid)

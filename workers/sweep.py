@@ -206,7 +206,8 @@ class Sweep:
         if not self._is_list_applied:
             self._withdrawer.apply_list()
             self._is_list_applied = True
-        self._withdrawer.carry_out()
+        if self._withdrawer.carry_out():
+            self._indexer.look_again()
 
     def _index(self) -> None:
         if not self._is_list_applied:

@@ -34,7 +34,7 @@ from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.part10 import is_uid
 from medr1_pacs.processes import ProcessName
 from medr1_pacs.projects import load_project_rules
-from medr1_pacs.pseudonyms import study_key
+from medr1_pacs.pseudonyms import patient_id_key, study_key
 from medr1_pacs.records.withdrawals import (
     REASON_MAX,
     REASON_MIN,
@@ -74,6 +74,8 @@ def withdraw(
     settings = read_settings()
     if bool(study_instance_uids) == (patient is not None):
         raise typer.BadParameter("name Study Instance UIDs, or --patient")
+    if patient is not None and not (patient := patient.strip()):
+        raise typer.BadParameter("--patient is empty: that would be every patient without an ID")
     if issuer is not None and patient is None:
         raise typer.BadParameter("--issuer belongs to --patient")
     if not REASON_MIN <= len(reason.strip()) <= REASON_MAX:
@@ -144,6 +146,8 @@ def _keys_of_patient(
     if not keys:
         print_error("nothing of this patient is here; what comes is turned away")
         keys = {patient_key(site_key, patient_id, issuer or "")}
+    if issuer is None:
+        keys.add(patient_id_key(site_key, patient_id))  # whoever issues it next time
     return [RequestedKey(kind=WithdrawnKind.PATIENT, key=key) for key in sorted(keys)]
 
 
@@ -161,7 +165,10 @@ def _see_through(settings: Settings, research: Database, withdrawal_id: int) -> 
                 withdrawer.carry_out()
             record = _get(research, withdrawal_id)
             # Nobody else reads the backlog meanwhile; a picture in work settles by itself.
-            is_waiting_for_service = is_applied and not record.certificate.get("in_work")
+            has_begun = record.began_at is not None
+            is_waiting_for_service = (
+                is_applied and has_begun and not record.certificate.get("in_work")
+            )
             is_over = record.finished_at is not None or is_waiting_for_service
             if is_over or time.monotonic() > ends_at:
                 return record
@@ -223,6 +230,8 @@ def _print_certificate(record: WithdrawalRecord, *, as_json: bool) -> None:
         columns = ("study_id", "goes", "instances", "pictures", "answers", "truths", "key")
         rows: list[JsonObject] = [{name: each.get(name) for name in columns} for each in studies]
         print_table("Studies", columns, rows)
+    if mixed := [each["study_id"] for each in studies if each.get("names_others_too")]:
+        print_error(f"some headers of these studies named another patient too: {mixed}")
 
 
 def _shown(value: object) -> str:

@@ -36,7 +36,7 @@ ATTEMPTS_MAX = 3
 LOSSES_MAX = 10
 _WAIT_MAX_S = 60.0
 
-_UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}
+UNCLAIMED: dict[str, Any] = {"claimed_by": None, "claim_token": None, "claimed_until": None}
 
 
 def database_now(session: Session) -> datetime:
@@ -113,24 +113,24 @@ class WorkQueue:
     def finish(self, session: Session, claim: Claim, row_id: int, **values: Any) -> bool:
         """Write the result of one row and end its claim; False when the claim was lost."""
         rows = (self.table.id == row_id, self.table.state == self.waiting_state)
-        return self._update_claimed(session, claim, *rows, **values, error=None, **_UNCLAIMED)
+        return self._update_claimed(session, claim, *rows, **values, error=None, **UNCLAIMED)
 
     def give_back(
         self, session: Session, claim: Claim, *, wait_s: float = 0.0, error: str | None = None
     ) -> None:
         """Give rows back unharmed: no attempt is counted, and nobody suspects them."""
         due_at = database_now(session) + timedelta(seconds=wait_s)
-        self._update_claimed(session, claim, due_at=due_at, error=error, **_UNCLAIMED)
+        self._update_claimed(session, claim, due_at=due_at, error=error, **UNCLAIMED)
 
     def give_back_one(self, session: Session, claim: Claim, row_id: int) -> None:
         """Give one row of a claim back unharmed."""
         row = self.table.id == row_id
-        self._update_claimed(session, claim, row, due_at=database_now(session), **_UNCLAIMED)
+        self._update_claimed(session, claim, row, due_at=database_now(session), **UNCLAIMED)
 
     def give_back_suspect(self, session: Session, claim: Claim, error: str) -> None:
         """Give rows back of which one raised an error, each to be claimed alone next time."""
         now = database_now(session)
-        self._update_claimed(session, claim, is_suspect=True, due_at=now, error=error, **_UNCLAIMED)
+        self._update_claimed(session, claim, is_suspect=True, due_at=now, error=error, **UNCLAIMED)
 
     def record_loss(self, session: Session, claim: Claim, error: str) -> None:
         """Give rows back whose worker is lost with its device: no attempt, but who was claimed
@@ -182,7 +182,7 @@ class WorkQueue:
         session.execute(
             update(self.table)
             .where(self.table.id.in_(freed))
-            .values(**_UNCLAIMED, is_suspect=True, due_at=now)
+            .values(**UNCLAIMED, is_suspect=True, due_at=now)
         )
         return len(freed) + self._take_back(session, ended)
 
@@ -216,7 +216,7 @@ class WorkQueue:
                 update(table)
                 .where(table.id == row.id)
                 .values(
-                    **_UNCLAIMED,
+                    **UNCLAIMED,
                     is_suspect=True,
                     attempts=attempts,
                     losses=losses,

@@ -142,7 +142,7 @@ def record_answers(
     due = set(
         session.scalars(
             select(Generation.id).where(
-                Generation.id.in_(ids), Generation.state == GenerationState.GENERATED
+                Generation.id.in_(ids), Generation.state != GenerationState.WITHDRAWN
             )
         )
     )

@@ -17,6 +17,7 @@ from medr1_pacs.db.quarantine import resolve_quarantined
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import get_locked, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
+from medr1_pacs.db.withdrawals import find_withheld_projects
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.listed import HeldInstance
 from medr1_pacs.records.received import IndexedInstance
@@ -168,6 +169,7 @@ def accept_held(
     study = held.series.study
     study.last_received_at = now  # more of it may be accepted
     reopen(session, study, "an instance that was held was accepted")
+    rules = rules.without(find_withheld_projects(session, study))
     add_to_projects(session, study, arrival_of(held), rules, now)
     _supersede(session, _current(session, sop_instance_uid), study, now)
     _make_current(session, held, study, "instance.accepted", actor=actor)

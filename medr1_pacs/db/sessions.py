@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from medr1_pacs.errors import (
 
 _READ_ONLY = "medr1_read_only"
 _BUSY_TIMEOUT_MS = 30_000
+_LOG_TIMEOUT_MS = 500
 _POSTGRESQL_PATIENCE = {
     "connect_timeout": 5,
     # A server that went silent (failover, a firewall) is noticed within half a minute.
@@ -103,6 +104,20 @@ class Database:
                 if self.is_sqlite:
                     _enforce_references(connection, True)
 
+    def empty_log(self) -> None:
+        """Bring SQLite's log into its file, so that no byte of what was deleted is left there.
+
+        As far as it goes at once: whoever is reading what the log has keeps it a while longer.
+        """
+        if not self.is_sqlite:
+            return
+        with _named_failures(), closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {_LOG_TIMEOUT_MS}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            cursor.close()
+
     def dispose(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
@@ -117,6 +132,7 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is deleted is written over: not every build does so by itself
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

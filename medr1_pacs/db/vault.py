@@ -18,8 +18,6 @@ from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
 from medr1_pacs.records.received import PatientIdentity
 
-_AT_ONCE = 500
-
 
 class VaultBase(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
@@ -63,12 +61,9 @@ def delete_identities(
         (PatientIdentityRow.study_instance_uid, study_instance_uids),
         (PatientIdentityRow.patient_key, patient_keys),
     ):
-        ordered = sorted(values)
-        for first in range(0, len(ordered), _AT_ONCE):
+        for chunk in iterate_chunks(values):
             with vault.write() as session:
-                result: Any = session.execute(
-                    delete(PatientIdentityRow).where(column.in_(ordered[first : first + _AT_ONCE]))
-                )
+                result: Any = session.execute(delete(PatientIdentityRow).where(column.in_(chunk)))
                 deleted += result.rowcount
     return deleted
 
@@ -82,9 +77,7 @@ def count_identities(
         (PatientIdentityRow.study_instance_uid, study_instance_uids),
         (PatientIdentityRow.patient_key, patient_keys),
     ):
-        ordered = sorted(values)
-        for first in range(0, len(ordered), _AT_ONCE):
-            chunk = ordered[first : first + _AT_ONCE]
+        for chunk in iterate_chunks(values):
             with vault.read() as session:
                 ids |= set(session.scalars(select(PatientIdentityRow.id).where(column.in_(chunk))))
     return len(ids)
@@ -102,16 +95,25 @@ def iterate_identity_keys(vault: Database) -> Iterator[tuple[str, str]]:
             yield row.patient_key, row.study_instance_uid
 
 
-def find_studies_in_vault(vault: Database, patient_keys: Collection[str]) -> set[str]:
-    """Return the Study Instance UIDs that patients were ever named in."""
+def find_named_studies(vault: Database, patient_keys: Collection[str]) -> dict[str, set[str]]:
+    """Return Study Instance UID -> the keys of all whom its headers named, of the studies that name
+    one of these patients."""
+    named: dict[str, set[str]] = {}
+    row = PatientIdentityRow
     with vault.read() as session:
-        return set(
-            session.scalars(
-                select(PatientIdentityRow.study_instance_uid).where(
-                    PatientIdentityRow.patient_key.in_(patient_keys)
-                )
+        uids: set[str] = set()
+        for chunk in iterate_chunks(patient_keys):
+            uids |= set(
+                session.scalars(select(row.study_instance_uid).where(row.patient_key.in_(chunk)))
             )
-        )
+        for chunk in iterate_chunks(uids):
+            for found in session.execute(
+                select(row.study_instance_uid, row.patient_key).where(
+                    row.study_instance_uid.in_(chunk)
+                )
+            ):
+                named.setdefault(found.study_instance_uid, set()).add(found.patient_key)
+    return named
 
 
 def find_patient_keys(

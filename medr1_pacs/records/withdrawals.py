@@ -91,6 +91,15 @@ class WithdrawalRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedIn:
+    """Whom a file names, as keyed hashes."""
+
+    keys: frozenset[str]
+    is_certain: bool
+    """By its header, which says whose it is; else by everything in it that looks like a UID."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withheld:
     """Why an arrival may not be kept, or not for some projects."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -22,8 +22,9 @@ from medr1_pacs.db.instances import Outcome, Recorded, record_instance, record_r
 from medr1_pacs.db.quarantine import record_rejected, resolve_usable
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import lock_known, retry_damaged
-from medr1_pacs.db.vault import record_identities
-from medr1_pacs.db.withdrawals import drop_quarantined_files, note_turned_away
+from medr1_pacs.db.taking import drop_quarantined_files
+from medr1_pacs.db.vault import delete_identities, record_identities
+from medr1_pacs.db.withdrawals import find_live, note_turned_away
 from medr1_pacs.errors import (
     InstanceDamaged,
     InstanceUnreadable,
@@ -97,6 +98,13 @@ class Indexer:
     def set_aside(self) -> Mapping[str, SetAsideFile]:
         """Name -> why a file cannot be recorded at the moment."""
         return dict(self._set_aside)
+
+    def look_again(self) -> None:
+        """Look at once at what is set aside, and forget of which study it was: that may be gone."""
+        self._retry_at = dict.fromkeys(self._retry_at, float("-inf"))
+        self._set_aside = {
+            name: replace(file, study_instance_uid=None) for name, file in self._set_aside.items()
+        }
 
     def index(self, limit: int = 100) -> IndexReport:
         """Record the oldest instances of the backlog; call again until `total` is 0.
@@ -207,9 +215,11 @@ class Indexer:
         withholding.refresh()
         usable = {s: item for s, item in read.items() if isinstance(item, IndexedInstance)}
         judged = withholding.judge(usable, self.rules)
-        for stored in read.keys() - usable.keys():
+        unusable = {s: item for s, item in read.items() if isinstance(item, RejectedInstance)}
+        for stored, item in unusable.items():
+            path = self.store.incoming_path(stored)
             try:
-                verdict = withholding.judge_unusable(self.store.incoming_path(stored))
+                verdict = withholding.judge_unusable(path, item, self.rules)
             except (OSError, StorageUnavailable) as error:
                 self._put_aside_unless_disk(stored, error, None)
                 del read[stored]
@@ -239,9 +249,18 @@ class Indexer:
                     reason=verdict.reason,
                 )
             drop_quarantined_files(session, [each.name for each in refused], datetime.now(UTC))
+        # A crash may have come between an identity and its rows, before it was withdrawn.
+        items = [item for item, _ in refused.values() if isinstance(item, IndexedInstance)]
+        uids = {item.study_instance_uid for item in items}
+        with self.database.read() as session:
+            uids -= find_live(session, uids)
+        delete_identities(self.vault, study_instance_uids=uids, patient_keys=())
         for stored in refused:
-            self.store.delete(stored)
-            self._take_back(stored.name)
+            try:
+                self.store.delete(stored)
+                self._take_back(stored.name)
+            except StorageUnavailable as error:
+                self._put_aside_unless_disk(stored, error, None)
 
     def _rules_for(
         self, withheld: Mapping[StoredName, Withheld], stored: StoredName

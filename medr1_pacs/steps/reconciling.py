@@ -17,14 +17,13 @@ from medr1_pacs.db.instances import hashes_of_rows, iterate_stored_names, note_s
 from medr1_pacs.db.quarantine import list_dropped
 from medr1_pacs.db.renderings import draw_again, list_pictures, record_pixels
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.taking import find_withdrawn_files
 from medr1_pacs.db.vault import record_identities
 from medr1_pacs.errors import InstanceDamaged, PictureLost, StorageUnavailable
 from medr1_pacs.parsing import HeaderReader
-from medr1_pacs.projects import ProjectRules
 from medr1_pacs.records.received import IndexedInstance, PatientIdentity
 from medr1_pacs.rendering import hash_pixels
 from medr1_pacs.steps.indexing import read_received
-from medr1_pacs.steps.withholding import Withholding
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -90,8 +89,7 @@ def _reconcile_files(
     with database.read() as session:
         known = hashes_of_rows(session, [stored.name for stored, _ in files])
         dropped = list_dropped(session, [stored.name for stored, _ in files])
-    withholding = Withholding(database, site_key, headers)
-    items: dict[StoredName, IndexedInstance] = {}
+        withdrawn = find_withdrawn_files(session, [stored.name for stored, _ in files])
     identities: list[PatientIdentity] = []
     scanners: dict[tuple[str, str], str] = {}
     for stored, path in files:
@@ -108,16 +106,14 @@ def _reconcile_files(
             continue
         if known.get(stored.name, item.sha256) != item.sha256:
             report.damaged.append(str(InstanceDamaged(stored.name, "is not what was received")))
-        elif isinstance(item, IndexedInstance):
-            items[stored] = item
-    # Of one that was withdrawn, the start deletes the file; until then nobody learns who it is.
-    withheld = withholding.judge(items, ProjectRules())
-    for stored, item in items.items():
-        if stored in withheld and withheld[stored].reason:
-            continue
-        identities.append(item.identity)
-        if item.scanner_key:
-            scanners[item.study_instance_uid, item.series_instance_uid] = item.scanner_key
+        elif isinstance(item, IndexedInstance) and stored.name in known:
+            # Of one without a row, who indexes says whether it may be kept; of one that was
+            # withdrawn, the start deletes the file.
+            if stored.name in withdrawn or path == store.quarantine_path(stored):
+                continue
+            identities.append(item.identity)
+            if item.scanner_key:
+                scanners[item.study_instance_uid, item.series_instance_uid] = item.scanner_key
     with database.write() as session:
         note_scanners(session, scanners)
     record_identities(vault, identities, datetime.now(UTC))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,42 +19,49 @@ from medr1_pacs.db.audit import SERVICE
 from medr1_pacs.db.instances import hashes_of_rows
 from medr1_pacs.db.quarantine import list_dropped
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.set_aside import list_set_aside
-from medr1_pacs.db.vault import (
-    count_identities,
-    delete_identities,
-    find_studies_in_vault,
-    iterate_identity_keys,
-)
-from medr1_pacs.db.withdrawals import (
-    begin,
+from medr1_pacs.db.taking import (
     count_snapshot_answers,
     drop_quarantined_files,
-    find_live,
     find_orphans,
-    find_project_id,
-    find_studies_of_patients,
-    find_study_uids,
-    finish,
     forget_words,
     is_used,
-    iterate_study_uids,
-    list_entries,
     list_files,
-    list_keys,
-    list_unfinished,
+    list_quarantined_as,
     list_withdrawn_pictures,
     list_withdrawn_studies,
-    request_withdrawal,
     take_inventory,
     take_study,
     take_use,
 )
+from medr1_pacs.db.vault import (
+    count_identities,
+    delete_identities,
+    find_named_studies,
+    iterate_identity_keys,
+)
+from medr1_pacs.db.withdrawals import (
+    begin,
+    find_live,
+    find_project_id,
+    find_studies_of_patients,
+    find_study_uids,
+    finish,
+    iterate_study_uids,
+    list_entries,
+    list_keys,
+    list_unfinished,
+    request_withdrawal,
+)
 from medr1_pacs.errors import StorageUnavailable
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.pseudonyms import study_key
-from medr1_pacs.records.withdrawals import RequestedKey, UnfinishedWithdrawal, WithdrawnEntry
-from medr1_pacs.records.words import WithdrawnKind
+from medr1_pacs.records.withdrawals import (
+    NamedIn,
+    RequestedKey,
+    UnfinishedWithdrawal,
+    WithdrawnEntry,
+)
+from medr1_pacs.records.words import JsonObject, WithdrawnKind
 from medr1_pacs.steps.withholding import Withholding
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
@@ -67,6 +74,8 @@ SETTLE = timedelta(seconds=60)
 file and its row leaves a picture that no row knows, which is told by its age."""
 FROM_THE_LIST = "it stands in the list of withdrawals"
 _FILES_AT_ONCE = 500
+_TURN_S = 2.0
+"""How long withdrawals are begun before the sweep does something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class _Named:
     patient_keys: frozenset[str]
     vault_uids: frozenset[str]
     """Of studies that the vault alone knows."""
+    mixed: frozenset[int]
+    """Studies of which some headers name another patient too."""
 
     @property
     def key_of(self) -> dict[int, str]:
@@ -100,6 +111,8 @@ class Withdrawer:
     settle: timedelta = SETTLE
     _taken: set[int] = field(default_factory=set)
     """Withdrawals of which everything went already in this process."""
+    _quarantine: dict[str, NamedIn] = field(default_factory=dict)
+    """Stored name -> whom a file in quarantine names: to read a broken header can take long."""
 
     # -- at the start ------------------------------------------------------------------------------
 
@@ -117,18 +130,20 @@ class Withdrawer:
         listed = self.withdrawn_list.read()
         with self.database.read() as session:
             known = list_entries(session)
-        if unlisted := [entry for entry in known if entry not in set(listed)]:
+        in_list, in_database = set(listed), set(known)
+        if unlisted := [entry for entry in known if entry not in in_list]:
             logger.warning("the list of withdrawals lacked %d that the database has", len(unlisted))
             self.withdrawn_list.add(unlisted)
-        missing = [entry for entry in listed if entry not in set(known)]
+        missing = [entry for entry in listed if entry not in in_database]
         if missing:
             logger.warning(
                 "%d withdrawals of the list are not in the database: they are carried out again",
                 len(missing),
             )
-            self._request_again(missing)
             # The files may be younger than the rows: what has none is read again, and turned away.
+            # First, so that a crash between the two does both again.
             self._return_files_without_rows()
+            self._request_again(missing)
         self._delete_what_came_back(listed)
         return len(missing)
 
@@ -188,7 +203,7 @@ class Withdrawer:
     # -- carrying out ------------------------------------------------------------------------------
 
     def carry_out(self) -> int:
-        """Carry out what is asked for; returns how many withdrawals came to an end.
+        """Carry out what is asked for, some of it; returns how many withdrawals came to an end.
 
         One that met work in progress comes to an end a minute later, and one with older files in
         the backlog when these were read: call it again.
@@ -196,84 +211,103 @@ class Withdrawer:
         Raises
         ------
         TransientError
-            Something is away; what is done already is not undone.
+            Something is away; what is done already is not undone, and the others were tried.
         """
         with self.database.read() as session:
             waiting = list_unfinished(session)
         if not waiting:
             return 0
+        ends_at, failure = time.monotonic() + _TURN_S, None
         for withdrawal in waiting:
-            if withdrawal.withdrawal_id not in self._taken:
+            if withdrawal.withdrawal_id in self._taken:
+                continue
+            try:
                 self._take(withdrawal)
                 self._taken.add(withdrawal.withdrawal_id)
+            except Exception as error:  # noqa: BLE001 - it holds up itself alone
+                failure = failure or error
+            if time.monotonic() > ends_at:
+                break
         with self.database.read() as session:
             due = [each for each in list_unfinished(session) if self._may_finish(each)]
         if due:
             self._finish(due)
+        if failure is not None:
+            raise failure
         return len(due)
 
     def _take(self, withdrawal: UnfinishedWithdrawal) -> None:
         named = self._name(withdrawal)
+        certificate = withdrawal.certificate
         if withdrawal.began_at is None:
-            self._begin(withdrawal, named)
+            certificate = self._begin(withdrawal, named)
         self.withdrawn_list.add(
             WithdrawnEntry(each.kind, each.key, withdrawal.project)
             for each in named.keys
             if each.key is not None
         )
-        now, whole = datetime.now(UTC), set(named.key_of)
+        now = datetime.now(UTC)
+        # As it stood when it began: after a crash the rows say less.
+        key_of = {study["study_id"]: study["key"] for study in certificate["studies"]}
+        whole = set(key_of)
         if withdrawal.project is not None:
-            for study_id, key in sorted(named.key_of.items()):
+            for study_id, key in sorted(key_of.items()):
                 with self.database.write() as session:
                     if take_use(session, study_id, key, withdrawal, now):
                         whole.discard(study_id)
-        self._take_whole(withdrawal, named, whole, now)
+        self._take_whole(withdrawal, named, {each: key_of[each] for each in whole}, now)
 
     def _take_whole(
-        self, withdrawal: UnfinishedWithdrawal, named: _Named, whole: set[int], now: datetime
+        self,
+        withdrawal: UnfinishedWithdrawal,
+        named: _Named,
+        key_of: Mapping[int, str],
+        now: datetime,
     ) -> None:
         """Take studies that no project uses any more out of the vault, the rows and the store."""
         is_of_all = withdrawal.project is None
+        uids = {uid for study_id, uid in named.uids.items() if study_id in key_of}
         delete_identities(
             self.vault,
-            study_instance_uids={uid for study_id, uid in named.uids.items() if study_id in whole}
-            | (named.vault_uids if is_of_all else frozenset()),
+            study_instance_uids=uids | named.vault_uids,
             patient_keys=named.patient_keys if is_of_all else (),
         )
         with self.database.read() as session:
-            files = list_files(session, whole)
-        for study_id in sorted(whole):
+            files = list_files(session, key_of)
+            sent_as = list_quarantined_as(session, key_of)
+        for study_id, key in sorted(key_of.items()):
             with self.database.write() as session:
-                take_study(session, study_id, named.key_of[study_id], withdrawal, now)
-        if whole:
+                take_study(session, study_id, key, withdrawal, now)
+        if key_of:
             with self.database.write() as session:
                 forget_words(session)
-        keys = {named.key_of[study_id] for study_id in whole}
+        keys = set(key_of.values())
         if is_of_all:
             keys |= {each.key for each in named.keys if each.key is not None}
-        self._delete_files(files | self._find_quarantined(keys))
-        self._delete_pictures(whole)
+        self._delete_files(files | self._find_quarantined(keys, sent_as))
+        self._delete_pictures(key_of)
 
     def _name(self, withdrawal: UnfinishedWithdrawal) -> _Named:
-        """Find out which studies are meant: by row, by hash, or by whose they are."""
+        """Find out which studies are meant: by row, by hash, or by whom their headers name."""
         with self.database.read() as session:
             keys = list_keys(session, withdrawal.withdrawal_id)
-        patient_keys = frozenset(
+        patients = frozenset(
             k.key for k in keys if k.kind is WithdrawnKind.PATIENT and k.key is not None
         )
-        study_keys = {
+        wanted = {
             k.key for k in keys if k.kind is WithdrawnKind.STUDY and k.key and k.study_id is None
         }
-        vault_uids = frozenset(find_studies_in_vault(self.vault, patient_keys))
-        study_keys |= {study_key(self.site_key, uid) for uid in vault_uids}
+        named_in = find_named_studies(self.vault, patients)
+        key_of_uid = {uid: study_key(self.site_key, uid) for uid in named_in}
         with self.database.read() as session:
             ids = {k.study_id for k in keys if k.study_id is not None}
-            ids |= find_studies_of_patients(session, patient_keys)
-            if study_keys:
+            ids |= find_studies_of_patients(session, patients)
+            if wanted or key_of_uid:
+                any_of = wanted | set(key_of_uid.values())
                 ids |= {
                     study_id
                     for study_id, uid in iterate_study_uids(session)
-                    if study_key(self.site_key, uid) in study_keys
+                    if study_key(self.site_key, uid) in any_of
                 }
             uids = find_study_uids(session, ids)
             if withdrawal.project is not None and withdrawal.began_at is None:
@@ -284,17 +318,38 @@ class Withdrawer:
                 }
         known = {k.study_id: k.key for k in keys if k.study_id is not None and k.key}
         known |= {study_id: study_key(self.site_key, uid) for study_id, uid in uids.items()}
-        of_study = {key: study_id for study_id, key in known.items()}
+        elsewhere = (wanted | set(key_of_uid.values())) - set(known.values())
+        study = WithdrawnKind.STUDY
         complete = [
             *(k for k in keys if k.kind is WithdrawnKind.PATIENT),
-            *(
-                RequestedKey(kind=WithdrawnKind.STUDY, key=key, study_id=of_study.get(key))
-                for key in sorted(study_keys | of_study.keys())
-            ),
+            *(RequestedKey(kind=study, key=key, study_id=i) for i, key in sorted(known.items())),
+            *(RequestedKey(kind=study, key=key) for key in sorted(elsewhere)),
         ]
-        return _Named(tuple(complete), uids, patient_keys, vault_uids)
+        mixed = {i for i, uid in uids.items() if named_in.get(uid, set()) - patients}
+        return _Named(
+            tuple(complete),
+            uids,
+            patients,
+            self._known_to_the_vault_alone(elsewhere, named_in),
+            frozenset(mixed),
+        )
 
-    def _begin(self, withdrawal: UnfinishedWithdrawal, named: _Named) -> None:
+    def _known_to_the_vault_alone(
+        self, study_keys: Collection[str], named_in: Collection[str]
+    ) -> frozenset[str]:
+        """Find identities whose study has no row: a crash came between the two."""
+        if not study_keys:
+            return frozenset()
+        uids = set(named_in) | {
+            uid
+            for _, uid in iterate_identity_keys(self.vault)
+            if study_key(self.site_key, uid) in study_keys
+        }
+        with self.database.read() as session:
+            return frozenset(uids - find_live(session, uids))
+
+    def _begin(self, withdrawal: UnfinishedWithdrawal, named: _Named) -> JsonObject:
+        """Write down what goes; returns the certificate."""
         with self.database.write() as session:
             project_id = None
             if withdrawal.project is not None:
@@ -306,8 +361,13 @@ class Withdrawer:
                 patient_keys=named.patient_keys if project_id is None else (),
             )
             snapshots = count_snapshot_answers(session, named.uids, project_id)
-            certificate = {
-                "studies": [each.values | {"key": named.key_of[each.study_id]} for each in studies],
+            certificate: JsonObject = {
+                "studies": [
+                    each.values
+                    | {"key": named.key_of[each.study_id]}
+                    | {"names_others_too": each.study_id in named.mixed}
+                    for each in studies
+                ],
                 "patients": sorted(named.patient_keys),
                 "identities": identities,
                 "snapshots": snapshots,
@@ -320,6 +380,7 @@ class Withdrawer:
             len(studies),
             extra={"action": "withdraw"},
         )
+        return certificate
 
     def _may_finish(self, withdrawal: UnfinishedWithdrawal) -> bool:
         if withdrawal.began_at is None or withdrawal.withdrawal_id not in self._taken:
@@ -327,14 +388,15 @@ class Withdrawer:
         now = datetime.now(UTC)
         if withdrawal.certificate.get("in_work") and now < withdrawal.began_at + self.settle:
             return False
-        # What came before it began may be of these studies: who indexes turns it away.
-        with self.database.read() as session:
-            set_aside = {file.name for file in list_set_aside(session)}
-        oldest = self.store.incoming(1, but_not=set_aside)
+        # What came before it began may be of these studies, also where the disk does not give it:
+        # who indexes turns it away.
+        oldest = self.store.incoming(1)
         return not oldest or oldest[0].received_at > withdrawal.began_at
 
     def _finish(self, due: Sequence[UnfinishedWithdrawal]) -> None:
         orphans = self._delete_orphans()
+        for database in (self.database, self.vault):
+            database.empty_log()
         for withdrawal in due:
             with self.database.write() as session:
                 keys = list_keys(session, withdrawal.withdrawal_id)
@@ -358,16 +420,34 @@ class Withdrawer:
             if stored is not None:
                 self.store.delete(stored)
 
-    def _find_quarantined(self, keys: Collection[str]) -> set[str]:
-        """Find the files in quarantine that name a withdrawn study or patient, and say so."""
+    def _find_quarantined(self, keys: Collection[str], sent_as: Collection[str]) -> set[str]:
+        """Find the files in quarantine that name a withdrawn study or patient, and say so.
+
+        `sent_as`: those that came under the UID of an instance of them, which says so of a file
+        that names nobody else.
+
+        Raises
+        ------
+        StorageUnavailable
+            The disk does not give one: whom it names is not known yet.
+        """
         withholding = Withholding(self.database, self.site_key, self.headers)
         found = set()
-        for stored in self.store.quarantined():
-            try:
-                if not withholding.keys_in(self.store.quarantine_path(stored)).isdisjoint(keys):
-                    found.add(stored.name)
-            except (OSError, StorageUnavailable) as error:
-                logger.warning("%s cannot be searched: %s", stored.name, error)
+        stored_names = self.store.quarantined()
+        for gone in self._quarantine.keys() - {stored.name for stored in stored_names}:
+            del self._quarantine[gone]
+        for stored in stored_names:
+            if stored.name not in self._quarantine:
+                try:
+                    path = self.store.quarantine_path(stored)
+                    self._quarantine[stored.name] = withholding.look_into(path)
+                except OSError as error:
+                    raise StorageUnavailable(
+                        f"{stored.name} in quarantine cannot be read: {error.strerror}"
+                    ) from error
+            names = self._quarantine[stored.name]
+            if not names.keys.isdisjoint(keys) or (stored.name in sent_as and not names.is_certain):
+                found.add(stored.name)
         with self.database.write() as session:
             drop_quarantined_files(session, found, datetime.now(UTC))
         return found

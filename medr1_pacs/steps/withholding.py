@@ -20,10 +20,12 @@ from medr1_pacs.errors import InstanceUnreadable
 from medr1_pacs.headers import identify
 from medr1_pacs.opt_out import OptOutList
 from medr1_pacs.parsing import HeaderReader
+from medr1_pacs.part10 import is_uid
 from medr1_pacs.projects import ProjectRules
-from medr1_pacs.pseudonyms import study_key
-from medr1_pacs.records.received import IndexedInstance, PatientIdentity
-from medr1_pacs.records.withdrawals import Withheld
+from medr1_pacs.pseudonyms import patient_id_key, study_key
+from medr1_pacs.records.received import IndexedInstance, PatientIdentity, RejectedInstance
+from medr1_pacs.records.withdrawals import NamedIn, Withheld
+from medr1_pacs.records.words import QuarantineReason
 from medr1_pacs.storage.instances import StoredName
 
 WITHDRAWN = "it was withdrawn before it came"
@@ -71,17 +73,27 @@ class Withholding:
     ) -> Withheld | None:
         if self.opt_out is not None and self.opt_out.has(item.identity):
             return Withheld(OPTED_OUT)
+        return self._weigh(arrival_of(item), found, rules)
+
+    def _weigh(
+        self,
+        arrival: Mapping[str, str],
+        found: Collection[tuple[int, str | None]],
+        rules: ProjectRules,
+    ) -> Withheld | None:
         if not found:
             return None
         projects = frozenset(project for _, project in found if project is not None)
         from_all = [withdrawal_id for withdrawal_id, project in found if project is None]
         if from_all:
             return Withheld(WITHDRAWN, projects, from_all[0])
-        if not rules.without(projects).match(arrival_of(item)):
+        if not rules.without(projects).match(arrival):
             return Withheld(WITHDRAWN, projects, next(iter(found))[0])
         return Withheld(projects=projects)
 
-    def judge_unusable(self, path: Path) -> Withheld | None:
+    def judge_unusable(
+        self, path: Path, item: RejectedInstance, rules: ProjectRules
+    ) -> Withheld | None:
         """Say whether a file that is no usable instance is of somebody whose data may not be kept.
 
         Raises
@@ -93,34 +105,42 @@ class Withholding:
             is_anything_withdrawn = has_keys(session)
         if not is_anything_withdrawn and self.opt_out is None:
             return None
-        identity = self._identify(path)
+        # One that does not parse was tried already, and may have taken long.
+        does_parse = item.reason is not QuarantineReason.UNREADABLE
+        identity, _ = self._identify(path) if does_parse else (None, False)
         if identity is not None and self.opt_out is not None and self.opt_out.has(identity):
             return Withheld(OPTED_OUT)
-        keys = self.keys_in(path, identity)
+        named = self.look_into(path, does_parse=does_parse)
         with self.database.read() as session:
-            known = find_withheld(session, keys)
-        for found in known.values():
-            for withdrawal_id, project in found:
-                if project is None:
-                    return Withheld(WITHDRAWN, withdrawal_id=withdrawal_id)
-        return None
+            known = find_withheld(session, named.keys)
+        arrival = {
+            "called_ae_title": item.called_ae_title,
+            "calling_ae_title": item.calling_ae_title,
+        }
+        return self._weigh(arrival, [each for found in known.values() for each in found], rules)
 
-    def keys_in(self, path: Path, identity: PatientIdentity | None = None) -> set[str]:
-        """Return the hashes of what a file names: its patient, if its header says who that is, and
-        everything in it that looks like a UID."""
-        identity = identity or self._identify(path)
+    def look_into(self, path: Path, *, does_parse: bool = True) -> NamedIn:
+        """Say whom a file names: by its header where that says whose it is, else by everything in
+        it that looks like a UID."""
+        identity, has_study = self._identify(path) if does_parse else (None, False)
         keys = self._keys_of(identity) if identity is not None else set()
+        if has_study:
+            return NamedIn(frozenset(keys), is_certain=True)
         with path.open("rb") as file:
             found = set(_UID.findall(file.read(_SEARCHED_BYTES)))
-        return keys | {
-            study_key(self.site_key, uid.decode()) for uid in found if len(uid) <= _UID_MAX
-        }
+        keys |= {study_key(self.site_key, uid.decode()) for uid in found if len(uid) <= _UID_MAX}
+        return NamedIn(frozenset(keys), is_certain=False)
 
-    def _identify(self, path: Path) -> PatientIdentity | None:
+    def _identify(self, path: Path) -> tuple[PatientIdentity | None, bool]:
+        """Return whom a header names, and whether it says of which study it is."""
         try:
-            return identify(self.headers.read(path, is_last_try=True), self.site_key)
+            values = self.headers.read(path, is_last_try=True)
         except InstanceUnreadable:
-            return None
+            return None, False
+        return identify(values, self.site_key), is_uid(values.uids["StudyInstanceUID"])
 
     def _keys_of(self, identity: PatientIdentity) -> set[str]:
-        return {identity.patient_key, study_key(self.site_key, identity.study_instance_uid)}
+        keys = {identity.patient_key, study_key(self.site_key, identity.study_instance_uid)}
+        if identity.patient_id:
+            keys.add(patient_id_key(self.site_key, identity.patient_id))
+        return keys

@@ -61,7 +61,8 @@ class WithdrawnList:
         WithdrawnListUnusable
             It cannot be written; the message says what helps.
         """
-        known, whole_bytes = self._read()
+        listed, whole_bytes = self._read()
+        known = set(listed)
         new = [entry for entry in dict.fromkeys(entries) if entry not in known]
         if not new:
             return
@@ -92,6 +93,8 @@ class WithdrawnList:
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
+            if not self._path.parent.is_dir():  # a volume that is not mounted has no entries either
+                raise self._unusable("cannot be read: its folder is missing") from None
             return [], 0
         except OSError as error:
             raise self._unusable(f"cannot be read: {error.strerror}") from error

@@ -9,23 +9,21 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from factories import SITE_KEY
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 from whole_site import (
     PASSWORD,
     RECEIVED_SEED,
     UNDRAWABLE_SEED,
-    WITHDRAWN_SEED,
     let_processes_work,
     study_uid,
 )
 
 from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.research import find_page, iterate_found
-from medr1_pacs.db.withdrawals import TOMBSTONE
+from medr1_pacs.db.tables import Study
 from medr1_pacs.filters import AnswerFilters, parse_filters
-from medr1_pacs.pseudonyms import study_key
-from medr1_pacs.records.words import Modality
+from medr1_pacs.records.words import Modality, StudyState
 from medr1_pacs.steps.citing import make_snapshot
 
 ANSWERS = "/projects/lung/answers"
@@ -120,7 +118,9 @@ def called(whole_site) -> dict[str, object]:
             "held": study_uid(Modality.CT, 1),
             "failed": study_uid(Modality.XRAY, UNDRAWABLE_SEED),
             "receiving": study_uid(Modality.MRI, RECEIVED_SEED),
-            "gone": f"{TOMBSTONE}{study_key(SITE_KEY, study_uid(Modality.XRAY, WITHDRAWN_SEED))}",
+            "gone": session.scalars(
+                select(Study.study_instance_uid).where(Study.state == StudyState.WITHDRAWN)
+            ).one(),
             "quarantined": list_quarantined(session, limit=1)[0].stored_name,
         }
 

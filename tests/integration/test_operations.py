@@ -652,7 +652,7 @@ def test_every_form_that_changes_something_carries_the_token_of_the_session(
         for form in re.findall(r'<form method="post".*?</form>', client.get(page).text, re.DOTALL)
     ]
 
-    assert len(forms) == 7 + len(pages)  # each page has its sign-out
+    assert len(forms) == 10 + len(pages)  # each page has its sign-out
     field = f'name="csrf_token" value="{client.headers[HEADER]}"'
     assert all(field in form for form in forms)
 

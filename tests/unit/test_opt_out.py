@@ -52,7 +52,9 @@ def test_what_spreadsheets_write_is_read(load):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no header"),
+        ("", "line break"),
+        ("patient_id\n4711", "line break"),
+        ("\n", "no header"),
         ("name\nMiller\n", "no header"),
         ("patient_id,issuer_of_patient_id\n4711\n", "line 2"),
         ("patient_id,issuer_of_patient_id\n,CLINIC\n", "line 2"),

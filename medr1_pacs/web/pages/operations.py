@@ -25,7 +25,7 @@ from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.queues import get_status
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import retry_failed
-from medr1_pacs.db.withdrawals import TOMBSTONE
+from medr1_pacs.db.taking import TOMBSTONE
 from medr1_pacs.errors import (
     InstanceDamaged,
     NotInQuarantine,
