@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.facets import lock_patients
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.studies import get_locked, set_state
 from medr1_pacs.db.tables import (
@@ -416,6 +417,7 @@ def take_study(
 
     A second time changes nothing.
     """
+    lock_patients(session, select(Study.patient_id).where(Study.id == study_id))
     study = get_locked(session, study_id)
     if study.state is StudyState.WITHDRAWN:
         return
