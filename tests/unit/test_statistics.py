@@ -245,3 +245,10 @@ def test_about_95_of_100_intervals_hold_the_truth(patients, at_least, at_most):
         held += low <= 2 / 3 <= high
 
     assert at_least <= held / 400 <= at_most
+
+
+def test_one_more_error_does_not_make_an_interval_narrower():
+    all_right = estimate_accuracy({(2, 2): 20})
+    one_wrong = estimate_accuracy({(2, 2): 19, (1, 2): 1})
+
+    assert one_wrong.low <= all_right.low
