@@ -36,7 +36,7 @@ class IntervalMethod(StrEnum):
     """How an interval was made."""
 
     WILSON = "wilson"  #: every patient has one answer
-    BOOTSTRAP_BY_PATIENT = "bootstrap_by_patient"  #: patients with several, drawn again and again
+    BOOTSTRAP_AND_WILSON = "bootstrap_and_wilson"  #: patients with several: the wider of the two
     WILSON_BY_PATIENT = "wilson_by_patient"  #: all patients have the same share: each counts once
 
     @property
@@ -47,7 +47,10 @@ class IntervalMethod(StrEnum):
 
 _SENTENCES = {
     IntervalMethod.WILSON: "Wilson: one answer a patient",
-    IntervalMethod.BOOTSTRAP_BY_PATIENT: "bootstrap, patients drawn with replacement",
+    IntervalMethod.BOOTSTRAP_AND_WILSON: (
+        "the wider of a bootstrap, patients drawn with replacement, and Wilson for as many "
+        "independent answers as these are worth"
+    ),
     IntervalMethod.WILSON_BY_PATIENT: (
         "Wilson, a patient counted once: all have the same share right, so drawing them shows "
         "no spread"
@@ -77,10 +80,12 @@ class AccuracyEstimate:
 def estimate_accuracy(patients: Patients) -> AccuracyEstimate:
     """Estimate the share of right answers from what each patient has.
 
-    Wilson's interval where every patient has one answer, else a bootstrap of patients. Where all
-    patients have the same share right, as when everything is right, every draw would give that
-    share again: an interval without width. Then Wilson's interval with each patient as one answer,
-    since at worst the answers of a patient all say the same.
+    Wilson's interval where every patient has one answer, else the union of a bootstrap of patients
+    and Wilson's with as many answers as these are worth: a bootstrap alone is too narrow where
+    nearly everything is right, for the few patients with an error tell little of how many more
+    there are. Where all patients have the same share right every draw would give that share again:
+    an interval without width. Then Wilson's interval with each patient as one answer, since at
+    worst the answers of a patient all say the same.
     """
     tallies = _checked(patients)
     count = sum(number for _, number in tallies)
@@ -96,12 +101,46 @@ def estimate_accuracy(patients: Patients) -> AccuracyEstimate:
         method = IntervalMethod.WILSON_BY_PATIENT
         low, high = wilson_interval(accuracy * count, count)
     else:
-        method = IntervalMethod.BOOTSTRAP_BY_PATIENT
-        low, high = _bootstrap(tallies, LEVEL, DRAWS, SEED)
+        method = IntervalMethod.BOOTSTRAP_AND_WILSON
+        worth = effective_answers(patients)
+        ends = (
+            _bootstrap(tallies, LEVEL, DRAWS, SEED),
+            wilson_interval(accuracy * worth, worth),
+            # One more error must not raise the low end above what it is where there is none.
+            (wilson_interval(count, count)[0], accuracy),
+            (accuracy, wilson_interval(0, count)[1]),
+        )
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return AccuracyEstimate(right, answers, count, accuracy, low, high, method)
 
 
-def wilson_interval(right: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+def effective_answers(patients: Patients) -> float:
+    """Return how many independent answers would say as much of the share as these do.
+
+    The answers through the design effect: the variance of the share by patients (of a ratio, by
+    linearization: Cochran WG (1977), Sampling Techniques, 6.4) through that of as many independent
+    answers (Kish L (1965), Survey Sampling, 8.2). At least one a patient, since at worst the
+    answers of a patient all say the same, and at most as many as there are.
+
+    Raises
+    ------
+    ValueError
+        There are no two patients with an answer.
+    """
+    tallies = _checked(patients)
+    count = sum(number for _, number in tallies)
+    if count < 2:
+        raise ValueError("how patients differ cannot be seen from fewer than two")
+    right = sum(right * number for (right, _), number in tallies)
+    answers = sum(answers * number for (_, answers), number in tallies)
+    share = right / answers
+    squares = sum(number * (right - share * n) ** 2 for (right, n), number in tallies)
+    variance = squares * count / (count - 1) / answers**2
+    worth = share * (1 - share) / variance if variance else float(answers)
+    return min(max(worth, float(count)), float(answers))
+
+
+def wilson_interval(right: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Return the score interval of a proportion, without continuity correction.
 
     Wilson EB (1927), Probable inference, the law of succession, and statistical inference, Journal
@@ -113,7 +152,7 @@ def wilson_interval(right: float, n: int, level: float = LEVEL) -> tuple[float, 
     right
         0 to `n`; a fraction where a patient's share stands for one answer.
     n
-        At least 1.
+        At least 1; a fraction where it is what answers are worth.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def import_(
             metavar="FILE.csv", exists=True, dir_okay=False, help="CSV in UTF-8 with a header line"
         ),
     ],
-    project: Project,
+    project: Project = DEFAULT_PROJECT,
     source: Annotated[TruthSource, typer.Option(help="Where they come from")] = TruthSource.IMPORT,
     stated_by: Annotated[
         str, typer.Option(help="Who states it, where a line does not say; else who imports")
@@ -86,7 +86,7 @@ def import_(
 
 @reference_app.command("list")
 def list_(
-    project: Project,
+    project: Project = DEFAULT_PROJECT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
     """List the files of truths that were imported into a project, the latest first."""

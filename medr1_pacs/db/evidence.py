@@ -12,13 +12,12 @@ from sqlalchemy import Select, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.facets import refresh_facets, standards_in_order
+from medr1_pacs.db.facets import find_truth, refresh_facets
 from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
     Prompt,
-    ReferenceStandard,
     Rendering,
     Selection,
     Series,
@@ -184,15 +183,8 @@ def _has_run(session: Session, prompt: Prompt) -> bool:
 
 
 def _truth(session: Session, rendering: Rendering, prompt: Prompt) -> str | None:
-    return session.scalar(
-        select(ReferenceStandard.truth)
-        .where(
-            ReferenceStandard.instance_id == rendering.instance_id,
-            ReferenceStandard.question_id == prompt.question_id,
-        )
-        .order_by(*standards_in_order())
-        .limit(1)
-    )
+    truth: str | None = session.scalar(find_truth(rendering.instance_id, prompt.question_id))
+    return truth
 
 
 def _withdraw(session: Session, prompt: Prompt) -> None:

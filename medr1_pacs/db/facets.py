@@ -36,7 +36,7 @@ from sqlalchemy import insert as sql_insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
-from medr1_pacs.db.rows import insert_into
+from medr1_pacs.db.rows import insert_into, iterate_chunks
 from medr1_pacs.db.tables import (
     Answer,
     AnswerFacet,
@@ -57,7 +57,7 @@ from medr1_pacs.db.tables import (
     StudyVersion,
 )
 from medr1_pacs.disclosure import AGE_MAX, BAND_YEARS
-from medr1_pacs.records.words import Correctness, TruthUnit
+from medr1_pacs.records.words import Certainty, Correctness, TruthUnit
 
 OUTCOME = (
     "question_id",
@@ -86,6 +86,22 @@ def lock_studies(session: Session, study_ids: Collection[int]) -> None:
         select(Study.id)
         .where(Study.id.in_(study_ids))
         .order_by(Study.id)
+        .with_for_update(key_share=True)
+    )
+
+
+def lock_patients(session: Session, patient_ids: Select[Any]) -> None:
+    """Lock patients, in order: nothing is stated of them meanwhile, and no plan reads what is.
+
+    Whoever locks both locks patients before studies.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return  # whoever writes has the whole file
+    # Studies may be added meanwhile: they have no plan before it reads what was stated.
+    session.execute(
+        select(Patient.id)
+        .where(Patient.id.in_(patient_ids))
+        .order_by(Patient.id)
         .with_for_update(key_share=True)
     )
 
@@ -174,6 +190,25 @@ def refresh_facets(session: Session, *study_ids: int) -> None:
     _write(session, _BY_STUDY, study_ids)
 
 
+def refresh_many(session: Session, study_ids: Collection[int]) -> None:
+    """Do as `refresh_facets` for more studies than one statement takes; they are locked."""
+    session.flush()
+    chunks = list(iterate_chunks(study_ids))
+    if len(chunks) > 1:
+        # All at once, in one order: chunk by chunk, two who add the same ones could wait for each
+        # other.
+        outcomes: set[tuple[Any, ...]] = set()
+        origins: set[tuple[Any, ...]] = set()
+        for chunk in chunks:
+            for row in session.execute(_BY_STUDY, {"ids": list(chunk)}):
+                outcomes.add(_key(row, OUTCOME))
+                origins.add(_key(row, ORIGIN))
+        _ids_of(session, AnswerOutcome, OUTCOME, outcomes)
+        _ids_of(session, AnswerOrigin, ORIGIN, origins)
+    for chunk in chunks:
+        _write(session, _BY_STUDY, chunk)
+
+
 def list_faults(session: Session, *, newest: int | None = None) -> list[int]:
     """Return the studies with an answer, of all or the newest, whose narrow row says something
     else."""
@@ -203,8 +238,8 @@ def list_faults(session: Session, *, newest: int | None = None) -> list[int]:
 
 def _write(session: Session, statement: Select[Any], ids: Collection[int]) -> None:
     found = session.execute(statement, {"ids": list(ids)}).all()
-    outcomes = _ids_of(session, AnswerOutcome, OUTCOME, found)
-    origins = _ids_of(session, AnswerOrigin, ORIGIN, found)
+    outcomes = _ids_of(session, AnswerOutcome, OUTCOME, {_key(row, OUTCOME) for row in found})
+    origins = _ids_of(session, AnswerOrigin, ORIGIN, {_key(row, ORIGIN) for row in found})
     changed = []
     for row in found:
         outcome_id, origin_id = outcomes[_key(row, OUTCOME)], origins[_key(row, ORIGIN)]
@@ -233,14 +268,14 @@ def _ids_of(
     session: Session,
     table: type[AnswerOutcome] | type[AnswerOrigin],
     names: Sequence[str],
-    rows: Sequence[Any],
+    combinations: Collection[tuple[Any, ...]],
 ) -> dict[tuple[Any, ...], int]:
     """Return combination -> id of its row, which is added where there is none."""
     known = _known.setdefault(session.get_bind().engine, {})
     ids = {}
     new = {}
     # In order: two workers who meet the same ones for the first time wait for each other in turn.
-    for combination in sorted({_key(row, names) for row in rows}):
+    for combination in sorted(combinations):
         known_id = known.get((table, *combination))
         if known_id is None:
             known_id = new[table, *combination] = _find_or_add(session, table, names, combination)
@@ -289,29 +324,44 @@ def latest_study_version() -> Any:
     )
 
 
-def standards_in_order() -> tuple[ColumnElement[Any], ...]:
-    """Build the order of an instance's standards for a question: the first one is its truth, and
-    where that one is None, none is known."""
-    units = [TruthUnit.PICTURE, TruthUnit.SIDE, TruthUnit.STUDY, TruthUnit.PATIENT]
-    narrowness = case(
-        *((ReferenceStandard.unit == unit, place) for place, unit in enumerate(units))
+def find_truth(instance_id: Any, question_id: Any) -> Select[Any]:
+    """Build the truth of a question for an instance; None, or no row: none is known.
+
+    Of what no later version supersedes the narrowest, then the most certain, then the last one.
+    """
+    units = (TruthUnit.PICTURE, TruthUnit.SIDE, TruthUnit.STUDY, TruthUnit.PATIENT)
+    certainties = (
+        Certainty.PROVEN,
+        Certainty.FOLLOWED_UP,
+        Certainty.CONSENSUS,
+        Certainty.SINGLE,
     )
-    return narrowness, ReferenceStandard.version.desc(), ReferenceStandard.id.desc()
-
-
-def newest_truth() -> Any:
-    """Build the truth of a prompt's question for its instance: the narrowest, then newest one."""
     return (
         select(ReferenceStandard.truth)
         .where(
-            ReferenceStandard.instance_id == Rendering.instance_id,
-            ReferenceStandard.question_id == Prompt.question_id,
+            ReferenceStandard.instance_id == instance_id,
+            ReferenceStandard.question_id == question_id,
+            ReferenceStandard.superseded_at.is_(None),
         )
-        .order_by(*standards_in_order())
+        .order_by(
+            _place(ReferenceStandard.unit, units),
+            _place(ReferenceStandard.certainty, certainties),
+            ReferenceStandard.id.desc(),
+        )
         .limit(1)
-        .correlate(Rendering, Prompt)
-        .scalar_subquery()
     )
+
+
+def _place(column: Any, order: Sequence[Any]) -> ColumnElement[int]:
+    """Build the place of a value in an order; what is not in it comes last."""
+    places = ((column == value, place) for place, value in enumerate(order))
+    return case(*places, else_=len(order))
+
+
+def newest_truth() -> Any:
+    """Build the truth of a prompt's question for its instance."""
+    found = find_truth(Rendering.instance_id, Prompt.question_id)
+    return found.correlate(Rendering, Prompt).scalar_subquery()
 
 
 def _values(which: ColumnElement[bool]) -> Select[Any]:

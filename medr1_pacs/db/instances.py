@@ -15,7 +15,7 @@ from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.projects import add_to_projects, arrival_of
 from medr1_pacs.db.quarantine import resolve_quarantined
 from medr1_pacs.db.rows import find_or_add
-from medr1_pacs.db.studies import get_locked, reopen
+from medr1_pacs.db.studies import get_locked, lock_known, reopen
 from medr1_pacs.db.tables import Instance, Patient, QuarantinedInstance, Series, Study
 from medr1_pacs.db.withdrawals import find_withheld_projects
 from medr1_pacs.projects import ProjectRules
@@ -200,7 +200,9 @@ def _lock_held(session: Session, sop_instance_uid: str) -> Instance | None:
     )
     if (found := session.scalar(newest)) is None:
         return None
-    get_locked(session, found.series.study_id)
+    study = found.series.study
+    lock_known(session, [study.study_instance_uid])
+    session.refresh(study)
     return session.scalar(newest.with_for_update())
 
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.evidence import keep_answers
-from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.facets import lock_patients, refresh_facets
 from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.rows import find_or_add
-from medr1_pacs.db.standards import derive_for_plan
+from medr1_pacs.db.standards import derive_for_study
 from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
     Generation,
@@ -45,6 +45,7 @@ from medr1_pacs.records.planned import (
     WindowRequest,
 )
 from medr1_pacs.records.words import (
+    Certainty,
     GenerationState,
     PromptKind,
     RenderingState,
@@ -138,6 +139,7 @@ def _identity_of(question: Question) -> QuestionIdentity:
 
 def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datetime) -> None:
     """Write a plan; what an earlier version asked is selected again, not asked again."""
+    lock_patients(session, select(Study.patient_id).where(Study.id == study.study_id))
     row = session.get_one(Study, study.study_id, with_for_update=True)
     version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
     if version.planned_at is not None or row.version != study.version:
@@ -150,7 +152,7 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
         _record_question(session, study, planned, now)
     version.planned_at = now
     session.flush()
-    derive_for_plan(session, row)  # before: an answer is kept where the truths are equal
+    derive_for_study(session, row)  # before: an answer is kept where the truths are equal
     for rendering in _drawn_already(session, study):
         keep_answers(session, rendering)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
@@ -336,6 +338,7 @@ def _record_truth(session: Session, known: KnownTruth, question: Question, now: 
             "version": 1,
         },
         truth=known.truth,
+        certainty=Certainty.PROVEN,
         stated_by=known.source,
         stated_at=now,
     )

@@ -13,6 +13,7 @@ from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.naming import unname_project
 from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.standards import derive_for_study
 from medr1_pacs.db.tables import Instance, Project, ProjectStudy, Study
 from medr1_pacs.projects import Project as DeclaredProject
 from medr1_pacs.projects import ProjectRules
@@ -138,4 +139,7 @@ def add_to_projects(
                 new={"project": name},
                 reason=rule,
             )
+            # What was stated of its patient before does not know it yet.
+            session.flush()
+            derive_for_study(session, study)
             refresh_facets(session, study.id)

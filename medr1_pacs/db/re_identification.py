@@ -24,8 +24,11 @@ SHOWN_ACTION = "patient.re_identified"
 FAILED_ACTION = "patient.re_identification_failed"
 
 
-def find_named(session: Session, project: str, name: str) -> NamedPatient | None:
-    """Return whom a pseudonym of a project stands for; None: this project knows nobody by it.
+def find_named(session: Session, project: str, name: str) -> list[NamedPatient]:
+    """Return whom a pseudonym of a project stands for; nobody: this project knows none by it.
+
+    Where an archive moved a picture from one patient's study to another's, both have it: then it
+    stands for the one whose study has it now, and for several where none or both have.
 
     Parameters
     ----------
@@ -49,6 +52,7 @@ def find_named(session: Session, project: str, name: str) -> NamedPatient | None
         select(
             Patient.id,
             Patient.patient_key,
+            Study.id.label("study_id"),
             Study.study_instance_uid,
             or_(Study.state == StudyState.WITHDRAWN, ProjectStudy.withdrawn_at.is_not(None)).label(
                 "is_withdrawn"
@@ -68,11 +72,18 @@ def find_named(session: Session, project: str, name: str) -> NamedPatient | None
         )
         .order_by(Study.id)
     ).all()
-    if not rows:
-        return None
-    [(row_id, patient_key)] = {(row.id, row.patient_key) for row in rows}
-    studies = tuple(NamedStudy(row.study_instance_uid, bool(row.is_withdrawn)) for row in rows)
-    return NamedPatient(row_id, patient_key, studies)
+    if len({row.id for row in rows}) > 1:
+        is_current = Instance.superseded_at.is_(None)
+        current = {
+            *session.scalars(of_series.join(Instance).where(is_current)),
+            *session.scalars(of_instance.where(is_current)),
+        }
+        rows = [row for row in rows if row.study_id in current] or rows
+    studies: dict[tuple[int, str], list[NamedStudy]] = {}
+    for row in rows:
+        named = NamedStudy(row.study_instance_uid, bool(row.is_withdrawn))
+        studies.setdefault((row.id, row.patient_key), []).append(named)
+    return [NamedPatient(*patient, tuple(named)) for patient, named in studies.items()]
 
 
 def add_try(

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.rows import iterate_chunks
-from medr1_pacs.db.tables import Instance, ProjectInstance, ProjectStudy, Series, Study
+from medr1_pacs.db.tables import Instance, Patient, ProjectInstance, ProjectStudy, Series, Study
 from medr1_pacs.db.vault import IdentifiedStudy
 from medr1_pacs.records.references import Fault, ReferenceKey, Target
 from medr1_pacs.records.words import StudyState, TruthUnit
@@ -25,10 +25,20 @@ class _UsedStudy:
 
     id: int
     patient_id: int
+    patient_key: str
     study_instance_uid: str
     study_date: str | None
     pseudonymous_uid: str | None
     patient_pseudonym: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What came under a SOP Instance UID in one study."""
+
+    instance_id: int
+    study_id: int
+    is_current: bool
 
 
 @dataclass(slots=True)
@@ -37,8 +47,8 @@ class _Leads:
 
     studies: dict[tuple[str, str], set[_UsedStudy]] = field(default_factory=dict)
     """(column, value) -> studies; of patients all of theirs that the identity leads to."""
-    pictures: dict[tuple[str, str], set[tuple[int, int]]] = field(default_factory=dict)
-    """(column, value) -> (first instance, study)."""
+    pictures: dict[tuple[str, str], set[_Picture]] = field(default_factory=dict)
+    """(column, value) -> pictures."""
 
     def add(self, column: str, value: str, study: _UsedStudy) -> None:
         self.studies.setdefault((column, value), set()).add(study)
@@ -117,6 +127,8 @@ def _find_leads(
     for each in identified:
         if found := by_uid.get(each.study_instance_uid):
             leads.add("accession_number", each.accession_number, found)
+            if each.patient_key != found.patient_key:
+                continue  # an instance of it came under another's ID: it is not their study
             leads.add("patient_id", each.patient_id, found)
             leads.add("issuer", f"{each.issuer_of_patient_id}\x00{each.patient_id}", found)
     _find_pictures(session, project_id, keys, leads)
@@ -131,11 +143,13 @@ def _used_studies(
             select(
                 Study.id,
                 Study.patient_id,
+                Patient.patient_key,
                 Study.study_instance_uid,
                 Study.study_date,
                 ProjectStudy.pseudonymous_uid,
                 ProjectStudy.patient_pseudonym,
             )
+            .join(Patient, Study.patient_id == Patient.id)
             .join(ProjectStudy, ProjectStudy.study_id == Study.id)
             .where(*_is_used(project_id), column.in_(chunk))
         )
@@ -168,28 +182,33 @@ def _find_pictures(
         )
         for pseudonym, uid in rows:
             names.setdefault(uid, set()).add(("picture_pseudonym", pseudonym))
+    # The first of all of them: one of them may be held tomorrow, and the target has to stay.
     first_of_each: list[Any] = [
         Instance.sop_instance_uid,
-        Series.study_id,
         func.min(Instance.id),
+        Series.study_id,
+        func.max(case((Instance.superseded_at.is_(None), 1), else_=0)),
     ]
+    is_usable = func.max(case((Instance.hold.is_(None), 1), else_=0)) == 1
     for chunk in iterate_chunks(names):
         rows = session.execute(
             select(*first_of_each)
             .join(Series, Instance.series_id == Series.id)
             .join(Study, Series.study_id == Study.id)
             .join(ProjectStudy, ProjectStudy.study_id == Study.id)
-            .where(
-                *_is_used(project_id), Instance.sop_instance_uid.in_(chunk), Instance.hold.is_(None)
-            )
+            .where(*_is_used(project_id), Instance.sop_instance_uid.in_(chunk))
             .group_by(Instance.sop_instance_uid, Series.study_id)
+            .having(is_usable)
         )
         found: list[Any] = list(rows)
-        studies = _used_studies(session, project_id, Study.id, {each[1] for each in found})
+        studies = _used_studies(session, project_id, Study.id, {each[2] for each in found})
         by_id = {study.id: study for study in studies}
-        for uid, study_id, instance_id in found:
+        for uid, instance_id, study_id, is_current in found:
+            if study_id not in by_id:
+                continue  # withdrawn between the two statements
+            picture = _Picture(instance_id, study_id, bool(is_current))
             for name in names[uid]:
-                leads.pictures.setdefault(name, set()).add((instance_id, study_id))
+                leads.pictures.setdefault(name, set()).add(picture)
                 leads.add(*name, by_id[study_id])
 
 
@@ -221,16 +240,21 @@ def _target(key: ReferenceKey, leads: _Leads) -> Target | Fault:
             for name in ("sop_instance_uid", "picture_pseudonym")
             if (value := getattr(key, name))
         ]
-    studies = {
-        study.id
+    found = {
+        study
         for study in set.intersection(*of_studies)
         if patients is None or study.patient_id in patients
     }
+    if key.study_date and len({study.patient_id for study in found}) == 1:
+        found = {study for study in found if study.study_date == key.study_date}
+    studies = {study.id for study in found}
     if of_pictures:
+        pictures = {each for each in set.intersection(*of_pictures) if each.study_id in studies}
+        # An archive may have moved it to another study: then it is where it is now.
+        current = {each for each in pictures if each.is_current}
         return _only(
-            Target(TruthUnit.PICTURE, study_id=study_id, instance_id=instance_id)
-            for instance_id, study_id in set.intersection(*of_pictures)
-            if study_id in studies
+            Target(TruthUnit.PICTURE, study_id=each.study_id, instance_id=each.instance_id)
+            for each in current or pictures
         )
     unit = TruthUnit.SIDE if key.side else TruthUnit.STUDY
     return _only(Target(unit, study_id=each, side=key.side or None) for each in studies)

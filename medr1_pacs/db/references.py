@@ -14,11 +14,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.facets import lock_studies, refresh_facets
+from medr1_pacs.db.facets import lock_patients, lock_studies, refresh_many
 from medr1_pacs.db.reference_keys import find_targets, find_used
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.standards import derive_for_import, find_options
-from medr1_pacs.db.tables import Project, ReferenceImport, ReferenceStatement
+from medr1_pacs.db.tables import Patient, Project, ReferenceImport, ReferenceStatement
 from medr1_pacs.db.vault import IdentifiedStudy
 from medr1_pacs.errors import ReferenceRefused
 from medr1_pacs.records.references import (
@@ -65,6 +65,7 @@ def list_imports(session: Session, project: str) -> list[ImportListing]:
 class _Known:
     """The newest that a source says of a target and a question."""
 
+    statement_id: int
     version: int
     truth: str | None
     certainty: Certainty | None
@@ -72,7 +73,7 @@ class _Known:
 
     def says(self, line: ReferenceLine, target: Target, project_id: int) -> bool:
         """Whether a line says nothing beyond it."""
-        # Of a patient it holds for the studies of its own project alone.
+        # Of a patient it is held against the studies that its own project uses.
         is_here = target.unit is not TruthUnit.PATIENT or self.project_id == project_id
         return is_here and (self.truth, self.certainty) == (line.truth, line.certainty)
 
@@ -92,8 +93,10 @@ class Examined:
 
     report: ReferenceReport
     statements: tuple[NewStatement, ...]
+    unchanged: frozenset[int]
+    """Statements that the file says again, by id."""
     study_ids: frozenset[int]
-    """What the statements are about."""
+    """What all of these are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +105,10 @@ class NewImport:
 
     project_id: int
     source: TruthSource
-    file_sha256: str
     lines: int
     statements: Sequence[NewStatement]
+    unchanged: Collection[int]
+    """Statements that are said again, by id."""
     study_ids: Collection[int]
     """What they are about; all of them are locked."""
     stated_by: str
@@ -114,11 +118,18 @@ class NewImport:
 
 
 def add_import(session: Session, new: NewImport) -> None:
-    """Write statements, what they mean of each picture, and the narrow rows of its answers."""
+    """Write statements, what they mean of each picture, and the narrow rows of its answers.
+
+    A file that says nothing new is no import, but a study may have come since it was one.
+    """
+    import_id = _add_statements(session, new) if new.statements else None
+    refresh_many(session, derive_for_import(session, import_id, new.unchanged, new.study_ids))
+
+
+def _add_statements(session: Session, new: NewImport) -> int:
     row = ReferenceImport(
         project_id=new.project_id,
         source=new.source,
-        file_sha256=new.file_sha256,
         lines=new.lines,
         statements=len(new.statements),
         imported_by=new.imported_by,
@@ -126,13 +137,10 @@ def add_import(session: Session, new: NewImport) -> None:
     )
     session.add(row)
     session.flush()
-    if new.statements:
-        session.execute(
-            insert(ReferenceStatement),
-            [_statement_values(row.id, new, each) for each in new.statements],
-        )
-    for chunk in iterate_chunks(derive_for_import(session, row.id, new.study_ids)):
-        refresh_facets(session, *chunk)
+    session.execute(
+        insert(ReferenceStatement),
+        [_statement_values(row.id, new, each) for each in new.statements],
+    )
     add_event(
         session,
         "reference.imported",
@@ -143,9 +151,9 @@ def add_import(session: Session, new: NewImport) -> None:
             "source": new.source,
             "lines": new.lines,
             "statements": len(new.statements),
-            "sha256": new.file_sha256,
         },
     )
+    return row.id
 
 
 def examine(
@@ -173,11 +181,7 @@ def examine(
     lines = _with_options(session, parsed.lines, options, faults)
     targets = find_targets(session, project_id, {line.key for line in lines}, identified)
     found = {target for target in targets.values() if isinstance(target, Target)}
-    used = find_used(session, project_id, found)
-    if lock:
-        for chunk in iterate_chunks(study for studies in used.values() for study in studies):
-            lock_studies(session, chunk)
-        used = find_used(session, project_id, found)  # without what was withdrawn meanwhile
+    used = (_lock_used if lock else find_used)(session, project_id, found)
     said: list[tuple[ReferenceLine, Target]] = []
     for line in lines:
         target = targets[line.key]
@@ -191,6 +195,7 @@ def examine(
     said = [(line, target) for line, target in said if line.number not in faults]
     newest = _find_newest(session, source, {target for _, target in said})
     statements = []
+    unchanged: set[int] = set()
     new = 0
     for line, target in said:
         known = newest.get((target, line.question_id))
@@ -198,7 +203,9 @@ def examine(
             new += 1
             first = first_version(source, target.unit)
             statements.append(NewStatement(line, target, first))
-        elif not known.says(line, target, project_id):
+        elif known.says(line, target, project_id):
+            unchanged.add(known.statement_id)
+        else:
             statements.append(NewStatement(line, target, known.version + 1))
     report = ReferenceReport(
         lines=len(parsed.lines) + len(parsed.faults),
@@ -207,8 +214,26 @@ def examine(
         unchanged=len(said) - len(statements),
         faults=_by_fault(faults),
     )
-    about = {study for each in statements for study in used[each.target]}
-    return Examined(report, tuple(statements), frozenset(about))
+    about = {study for _, target in said for study in used[target]}
+    return Examined(report, tuple(statements), frozenset(unchanged), frozenset(about))
+
+
+def _lock_used(
+    session: Session, project_id: int, targets: Collection[Target]
+) -> dict[Target, set[int]]:
+    """Return what `find_used` does, of patients and studies that are locked."""
+    patients = {target.patient_id for target in targets if target.patient_id is not None}
+    for chunk in iterate_chunks(patients):
+        lock_patients(session, select(Patient.id).where(Patient.id.in_(chunk)))
+    locked: set[int] = set()
+    while True:  # without what was withdrawn meanwhile, and with what came
+        used = find_used(session, project_id, targets)
+        ids = {study for studies in used.values() for study in studies}
+        if ids <= locked:
+            return used
+        for chunk in iterate_chunks(ids - locked):
+            lock_studies(session, chunk)
+        locked |= ids
 
 
 def _with_options(
@@ -260,6 +285,7 @@ def _find_newest(
                     ReferenceStatement.instance_id,
                     ReferenceStatement.side,
                     ReferenceStatement.question_id,
+                    ReferenceStatement.id,
                     ReferenceStatement.version,
                     ReferenceStatement.truth,
                     ReferenceStatement.certainty,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import or_, select, union
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, insert, or_, select, union, update
+from sqlalchemy.orm import Session, aliased
 
-from medr1_pacs.db.rows import CHUNK, insert_into, iterate_chunks
+from medr1_pacs.db.rows import CHUNK, iterate_chunks
 from medr1_pacs.db.tables import (
     Instance,
     ProjectStudy,
@@ -63,17 +63,34 @@ class _Stated:
         return True
 
 
-def derive_for_import(session: Session, import_id: int, study_ids: Collection[int]) -> set[int]:
+def derive_for_import(
+    session: Session, import_id: int | None, known_ids: Collection[int], study_ids: Collection[int]
+) -> set[int]:
     """Hold what is asked about studies against what an import states of them; they are locked.
 
-    Returns the studies that have pictures of which something is stated.
+    Parameters
+    ----------
+    known_ids
+        Statements that the import says again: a study may have come since they were made.
+
+    Returns
+    -------
+    set
+        The studies that have pictures of which something is newly known.
     """
-    of_import = _statements().where(ReferenceStatement.import_id == import_id)
-    return _derive(session, [_Stated(*each) for each in session.execute(of_import)], study_ids)
+    stated = list(
+        session.execute(_statements().where(ReferenceStatement.import_id == import_id))
+        if import_id is not None
+        else ()
+    )
+    for chunk in iterate_chunks(known_ids):
+        stated += session.execute(_statements().where(ReferenceStatement.id.in_(chunk)))
+    return _derive(session, [_Stated(*each) for each in stated], study_ids)
 
 
-def derive_for_plan(session: Session, study: Study) -> None:
-    """Hold what a plan newly asks about against what was stated before; the study is locked."""
+def derive_for_study(session: Session, study: Study) -> None:
+    """Hold what is asked about a study against what was stated before; it is locked, and so is its
+    patient unless nothing was asked yet."""
     uses = select(ProjectStudy.project_id).where(
         ProjectStudy.study_id == study.id, ProjectStudy.withdrawn_at.is_(None)
     )
@@ -142,7 +159,7 @@ def _derive(session: Session, stated: Sequence[_Stated], study_ids: Collection[i
         else:
             of_studies.setdefault((each.study_id, each.question_id), []).append(each)
     rows: list[dict[str, Any]] = []
-    touched: set[int] = set()
+    study_of: dict[int, int] = {}
     for picture in _asked_pictures(session, study_ids, wordings):
         wording = wordings[picture.question_id]
         for each in (
@@ -151,13 +168,54 @@ def _derive(session: Session, stated: Sequence[_Stated], study_ids: Collection[i
         ):
             if each.is_about(picture) and (row := _standard(picture.id, wording, each)):
                 rows.append(row)
-                touched.add(picture.study_id)
-    for first in range(0, len(rows), CHUNK):
-        session.execute(
-            insert_into(session, ReferenceStandard).on_conflict_do_nothing(),
-            rows[first : first + CHUNK],
+                study_of[picture.id] = picture.study_id
+    there = _find_standards(session, study_of)
+    # What stands under the same key by another statement is an error, and says so.
+    new = [row for row in rows if there.get(_key(row)) != row["statement_id"]]
+    for first in range(0, len(new), CHUNK):
+        session.execute(insert(ReferenceStandard), new[first : first + CHUNK])
+    _supersede(session, study_of)
+    return {study_of[row["instance_id"]] for row in new}
+
+
+_KEY = ("instance_id", "question_id", "source", "unit", "version")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _KEY)
+
+
+def _find_standards(
+    session: Session, instance_ids: Collection[int]
+) -> dict[tuple[Any, ...], int | None]:
+    """Return key -> the statement of the standards that are there."""
+    columns = [getattr(ReferenceStandard, name) for name in (*_KEY, "statement_id")]
+    return {
+        tuple(key): statement_id
+        for chunk in iterate_chunks(instance_ids)
+        for *key, statement_id in session.execute(
+            select(*columns).where(ReferenceStandard.instance_id.in_(chunk))
         )
-    return touched
+    }
+
+
+def _supersede(session: Session, instance_ids: Collection[int]) -> None:
+    """Note of which standards their source has a later version."""
+    later = aliased(ReferenceStandard)
+    same = [getattr(later, name) == getattr(ReferenceStandard, name) for name in _KEY[:-1]]
+    is_superseded = exists().where(*same, later.version > ReferenceStandard.version)
+    now = datetime.now(UTC)
+    for chunk in iterate_chunks(instance_ids):
+        session.execute(
+            update(ReferenceStandard)
+            .where(
+                ReferenceStandard.instance_id.in_(chunk),
+                ReferenceStandard.superseded_at.is_(None),
+                is_superseded,
+            )
+            .values(superseded_at=now)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _asked_pictures(

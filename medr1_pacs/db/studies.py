@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import SERVICE, add_event
 from medr1_pacs.db.claims import database_now
-from medr1_pacs.db.facets import refresh_facets
+from medr1_pacs.db.facets import lock_patients, refresh_facets
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -44,13 +44,10 @@ def get_locked(session: Session, study_id: int) -> Study:
 
 
 def lock_known(session: Session, study_instance_uids: Collection[str]) -> None:
-    """Lock the studies that there are, in the order in which others do."""
-    session.execute(
-        select(Study.id)
-        .where(Study.study_instance_uid.in_(study_instance_uids))
-        .order_by(Study.id)
-        .with_for_update()
-    )
+    """Lock the studies that there are, and their patients, in the order in which others do."""
+    are_known = Study.study_instance_uid.in_(study_instance_uids)
+    lock_patients(session, select(Study.patient_id).where(are_known))
+    session.execute(select(Study.id).where(are_known).order_by(Study.id).with_for_update())
 
 
 def mark_complete(

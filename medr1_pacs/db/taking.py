@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import UNCLAIMED
+from medr1_pacs.db.facets import lock_patients
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.studies import get_locked, set_state
 from medr1_pacs.db.tables import (
@@ -198,6 +199,7 @@ def take_study(
 
     A second time changes nothing.
     """
+    lock_patients(session, select(Study.patient_id).where(Study.id == study_id))
     study = get_locked(session, study_id)
     if study.state is StudyState.WITHDRAWN:
         return

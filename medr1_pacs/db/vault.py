@@ -159,6 +159,7 @@ class IdentifiedStudy:
     """By what a study's headers can be found."""
 
     study_instance_uid: str
+    patient_key: str
     accession_number: str
     patient_id: str
     issuer_of_patient_id: str

@@ -15,6 +15,7 @@ class TryOutcome(StrEnum):
     SHOWN = "shown"  #: the patient was shown
     NOT_FOUND = "not_found"  #: the project knows nobody by it
     WITHDRAWN = "withdrawn"  #: every study that it stands for was withdrawn
+    AMBIGUOUS = "ambiguous"  #: it stands for several patients, and nothing says which is right
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ class Target:
     patient_id: int | None = None
     study_id: int | None = None
     instance_id: int | None = None
-    """The first instance that came under its SOP Instance UID: the truth is of all of them."""
+    """The first that came under its SOP Instance UID in the study, held or not, so that it stays
+    the same one: the truth is of all of them."""
     side: str | None = None
 
 
@@ -121,7 +122,6 @@ class ImportListing:
 
     import_id: int
     source: TruthSource
-    file_sha256: str
     lines: int
     statements: int
     imported_by: str

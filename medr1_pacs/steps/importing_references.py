@@ -6,7 +6,6 @@ told by the numbers of lines.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -96,9 +95,9 @@ def import_references(
         new = NewImport(
             project_id=project_id,
             source=file.source,
-            file_sha256=hashlib.sha256(file.data).hexdigest(),
             lines=examined.report.lines,
             statements=examined.statements,
+            unchanged=examined.unchanged,
             study_ids=examined.study_ids,
             stated_by=file.stated_by or actor[:STATED_BY_MAX],
             imported_by=actor,

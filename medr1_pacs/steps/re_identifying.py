@@ -6,6 +6,7 @@ pseudonym, reason -> decide -> event, committed -> vault -> ReIdentified
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from medr1_pacs.db.re_identification import add_try, find_named
 from medr1_pacs.db.sessions import Database
@@ -39,6 +40,10 @@ class NotReIdentified(PermanentError):
 _SENTENCES = {
     TryOutcome.NOT_FOUND: "this project knows nobody by such a pseudonym",
     TryOutcome.WITHDRAWN: "withdrawn: nothing of this patient or study is shown any more",
+    TryOutcome.AMBIGUOUS: (
+        "it came under several patients, and nothing says which is right: ask by the pseudonym of "
+        "its study"
+    ),
 }
 
 
@@ -64,11 +69,11 @@ def clean_pseudonym(text: str) -> str | None:
     return name if _PATIENT_PSEUDONYM.fullmatch(name) or is_uid(name) else None
 
 
-def decide(named: NamedPatient | None) -> TryOutcome:
+def decide(named: Sequence[NamedPatient]) -> TryOutcome:
     """Decide whether a patient is shown."""
-    if named is None:
-        return TryOutcome.NOT_FOUND
-    return TryOutcome.SHOWN if named.usable else TryOutcome.WITHDRAWN
+    if len(named) != 1:
+        return TryOutcome.AMBIGUOUS if named else TryOutcome.NOT_FOUND
+    return TryOutcome.SHOWN if named[0].usable else TryOutcome.WITHDRAWN
 
 
 def re_identify(
@@ -88,12 +93,13 @@ def re_identify(
     """
     reason, name = clean_reason(reason), clean_pseudonym(pseudonym)
     with database.write() as session:
-        named = find_named(session, project, name) if name else None
-        outcome = decide(named)
-        row_id = named.row_id if named else None
+        found = find_named(session, project, name) if name else []
+        outcome = decide(found)
+        row_id = found[0].row_id if len(found) == 1 else None
         add_try(session, project, outcome, row_id, actor=actor, reason=reason)
-    if named is None or outcome is not TryOutcome.SHOWN:
+    if outcome is not TryOutcome.SHOWN:
         raise NotReIdentified(outcome)
+    [named] = found
     with vault.read() as session:
         identities = list_identities(session, named.usable)
     # A study may come under another patient's name as well, from another sender: that it does has

@@ -28,7 +28,6 @@ def _references() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("project_id", BigId, nullable=False),
         sa.Column("source", sa.String(length=32), nullable=False),
-        sa.Column("file_sha256", sa.String(length=64), nullable=False),
         sa.Column("lines", sa.Integer(), nullable=False),
         sa.Column("statements", sa.Integer(), nullable=False),
         sa.Column("imported_by", sa.String(length=128), nullable=False),
@@ -80,6 +79,7 @@ def _references() -> None:
         )
         batch.add_column(sa.Column("certainty", sa.String(length=32), nullable=True))
         batch.add_column(sa.Column("statement_id", BigId, nullable=True))
+        batch.add_column(sa.Column("superseded_at", UtcDateTime, nullable=True))
         batch.create_foreign_key(
             op.f("fk_reference_standard_statement_id"),
             "reference_statement",
@@ -93,6 +93,13 @@ def _references() -> None:
             op.f("uq_reference_standard_instance_id_question_id_source_unit_version"),
             ["instance_id", "question_id", "source", "unit", "version"],
         )
+    # What a plan read, which nobody can doubt: it is all that there was before.
+    op.execute(
+        "UPDATE reference_standard SET certainty = 'proven' WHERE source IN ('header', 'phantom')"
+    )
+    for table in ("project_series", "project_instance"):
+        columns = ["project_id", "pseudonymous_uid"]
+        op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, columns)
 
 
 def _withdrawals() -> None:

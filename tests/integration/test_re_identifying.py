@@ -266,11 +266,11 @@ def test_without_a_reason_nothing_is_looked_up(names, ask, tries, reason):
 def test_a_patient_is_shown_who_has_a_study_that_was_not_withdrawn(withdrawn, outcome):
     studies = tuple(NamedStudy(f"1.{n}", gone) for n, gone in enumerate(withdrawn))
 
-    assert decide(NamedPatient(1, "k", studies)) is outcome
+    assert decide([NamedPatient(1, "k", studies)]) is outcome
 
 
 def test_nobody_is_not_found():
-    assert decide(None) is TryOutcome.NOT_FOUND
+    assert decide([]) is TryOutcome.NOT_FOUND
 
 
 @pytest.mark.parametrize("text", ["Quirina", "2.25.1 2.25.2", "f" * 31, "2.25." + "1" * 64, "; --"])

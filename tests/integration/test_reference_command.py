@@ -55,7 +55,7 @@ def test_a_file_is_imported_and_listed(run, write, rows):
     [listed] = json.loads(run("list", "--project", "default", "--json").stdout)
     assert (listed["source"], listed["imported_by"]) == (TruthSource.READER_PANEL, "operator")
     assert (listed["lines"], listed["statements"]) == (1, 1)
-    assert listed["file_sha256"][:16] in run("list", "--project", "default").stdout
+    assert "operator" in run("list", "--project", "default").stdout
 
 
 def test_a_dry_run_says_what_would_be(run, write, rows):

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from medr1_pacs.db.tables.base import Base, Sha256
+from medr1_pacs.db.tables.base import Base
 from medr1_pacs.records.words import Certainty, TruthSource, TruthUnit
 
 
@@ -24,7 +24,6 @@ class ReferenceImport(Base):
 
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
     source: Mapped[TruthSource]
-    file_sha256: Mapped[str] = mapped_column(Sha256)
     lines: Mapped[int]
     """Of truths that the file has."""
     statements: Mapped[int]
@@ -79,3 +78,5 @@ class ReferenceStandard(Base):
     stated_at: Mapped[datetime]
     statement_id: Mapped[int | None] = mapped_column(ForeignKey("reference_statement.id"))
     """Of an import."""
+    superseded_at: Mapped[datetime | None]
+    """When the source said something else of the same unit: it counts no more."""

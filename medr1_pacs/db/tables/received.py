@@ -110,7 +110,10 @@ class ProjectSeries(Base):
     """A series as research in a project knows it; of series that were asked about."""
 
     __tablename__ = "project_series"
-    __table_args__ = (UniqueConstraint("project_id", "series_id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "series_id"),
+        Index(None, "project_id", "pseudonymous_uid"),
+    )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
@@ -121,7 +124,10 @@ class ProjectInstance(Base):
     """An instance as research in a project knows it; of instances that were asked about."""
 
     __tablename__ = "project_instance"
-    __table_args__ = (UniqueConstraint("project_id", "instance_id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "instance_id"),
+        Index(None, "project_id", "pseudonymous_uid"),
+    )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     instance_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
