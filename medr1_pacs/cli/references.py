@@ -14,6 +14,7 @@ from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.references import list_imports
 from medr1_pacs.db.schema import Branch
 from medr1_pacs.errors import ReferenceRefused, SourceUnreadable
+from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.references import ReferenceReport
 from medr1_pacs.records.words import Certainty, TruthSource
 from medr1_pacs.references import FILE_MAX_BYTES
