@@ -8,18 +8,25 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
 from medr1_pacs.errors import SettingInvalid
 
 KEY_BYTES = 32
+_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 
 
 def pseudonym(site_key: bytes, scope: str, identifier: str) -> str:
     """Return 32 hex digits (128 bit) for an identifier within a scope (a project, `patient`)."""
     message = f"{scope}\x00{identifier}".encode()
     return hmac.new(site_key, message, hashlib.sha256).hexdigest()[:32]
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether a text may be what `pseudonym` returns."""
+    return bool(_PSEUDONYM.fullmatch(text))
 
 
 def pseudonymous_uid(site_key: bytes, project: str, uid: str) -> str:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from medr1_pacs.attributes.values import Attributes
 from medr1_pacs.errors import ReferenceRefused
 from medr1_pacs.part10 import is_uid
+from medr1_pacs.pseudonyms import is_pseudonym
 from medr1_pacs.records.references import Fault, ReferenceKey, ReferenceLine, Target
 from medr1_pacs.records.words import Certainty, TruthSource, TruthUnit
 
@@ -32,7 +33,6 @@ COLUMNS = (*KEY_COLUMNS, *NEEDED_COLUMNS, "unit", "certainty", "stated_by", "sta
 """Every column that a file may have, by the name in its header."""
 
 _UIDS = ("study_instance_uid", "sop_instance_uid", "study_pseudonym", "picture_pseudonym")
-_PATIENT_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 _DATE = re.compile(r"(\d{4})(-?)(\d{2})\2(\d{2})")
 
 
@@ -201,17 +201,13 @@ def _read_key(given: Mapping[str, str]) -> ReferenceKey:
     key["side"] = key["side"].upper()
     key["patient_pseudonym"] = key["patient_pseudonym"].lower()
     _check(key["side"] in ("", "L", "R"))
-    _check(not key["patient_pseudonym"] or _is_pseudonym(key["patient_pseudonym"]))
+    _check(not key["patient_pseudonym"] or is_pseudonym(key["patient_pseudonym"]))
     _check(all(is_uid(key[name]) for name in _UIDS if key[name]))
     # Both tell patients with one id, or studies of one patient, apart: alone they say nothing.
     _check(bool(key["patient_id"]) or not (key["study_date"] or key["issuer_of_patient_id"]))
     if key["study_date"]:
         key["study_date"] = f"{_read_date(key['study_date']):%Y%m%d}"
     return ReferenceKey(**key)
-
-
-def _is_pseudonym(text: str) -> bool:
-    return bool(_PATIENT_PSEUDONYM.fullmatch(text))
 
 
 def _read_date(text: str) -> datetime:

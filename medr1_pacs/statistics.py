@@ -73,7 +73,7 @@ class AccuracyEstimate:
 
     @property
     def is_of_few(self) -> bool:
-        """Whether so few patients are behind it that a bootstrap's interval is too narrow."""
+        """Whether so few patients are behind it that it says little."""
         return self.patients < FEW_PATIENTS
 
 

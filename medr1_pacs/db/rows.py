@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 Row = TypeVar("Row", bound=DeclarativeBase)
 Value = TypeVar("Value", int, str)
+Found = TypeVar("Found")
 
 CHUNK = 500
 """Values of an IN list."""
@@ -40,3 +41,12 @@ def iterate_chunks(values: Iterable[Value]) -> Iterator[Sequence[Value]]:
     ordered = sorted(set(values))
     for first in range(0, len(ordered), CHUNK):
         yield ordered[first : first + CHUNK]
+
+
+def select_among(
+    session: Session, values: Iterable[Value], statement: Callable[[Sequence[Value]], Select[Found]]
+) -> set[Found]:
+    """Return what a statement selects that takes some of the values at a time."""
+    return {
+        found for chunk in iterate_chunks(values) for found in session.scalars(statement(chunk))
+    }

@@ -6,7 +6,7 @@ once more without harm.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import UNCLAIMED
 from medr1_pacs.db.facets import lock_patients
-from medr1_pacs.db.rows import iterate_chunks
+from medr1_pacs.db.rows import Value, iterate_chunks, select_among
 from medr1_pacs.db.studies import get_locked, set_state
 from medr1_pacs.db.tables import (
     Answer,
@@ -429,44 +429,39 @@ def _tombstone_of(row_id: Any) -> ColumnElement[str]:
 
 def list_files(session: Session, study_ids: Collection[int]) -> set[str]:
     """Return the stored names of studies' files."""
-    names: set[str] = set()
-    for chunk in iterate_chunks(study_ids):
-        names |= set(
-            session.scalars(
-                select(Instance.stored_name).join(Series).where(Series.study_id.in_(chunk))
-            )
-        )
-    return names
+    return select_among(
+        session,
+        study_ids,
+        lambda chunk: select(Instance.stored_name).join(Series).where(Series.study_id.in_(chunk)),
+    )
 
 
 def list_quarantined_as(session: Session, study_ids: Collection[int]) -> set[str]:
     """Return the files in quarantine that were sent under the UID of an instance of studies."""
-    names: set[str] = set()
-    for chunk in iterate_chunks(study_ids):
-        names |= set(
-            session.scalars(
-                select(QuarantinedInstance.stored_name)
-                .join(Instance, Instance.sop_instance_uid == QuarantinedInstance.sop_instance_uid)
-                .join(Series)
-                .where(Series.study_id.in_(chunk))
-            )
-        )
-    return names
+    return select_among(
+        session,
+        study_ids,
+        lambda chunk: (
+            select(QuarantinedInstance.stored_name)
+            .join(Instance, Instance.sop_instance_uid == QuarantinedInstance.sop_instance_uid)
+            .join(Series)
+            .where(Series.study_id.in_(chunk))
+        ),
+    )
 
 
 def find_withdrawn_files(session: Session, stored_names: Collection[str]) -> set[str]:
     """Return which of these files are of studies that were withdrawn."""
-    found: set[str] = set()
-    for chunk in iterate_chunks(stored_names):
-        found |= set(
-            session.scalars(
-                select(Instance.stored_name)
-                .join(Series, Instance.series_id == Series.id)
-                .join(Study, Series.study_id == Study.id)
-                .where(Instance.stored_name.in_(chunk), Study.state == StudyState.WITHDRAWN)
-            )
-        )
-    return found
+    return select_among(
+        session,
+        stored_names,
+        lambda chunk: (
+            select(Instance.stored_name)
+            .join(Series, Instance.series_id == Series.id)
+            .join(Study, Series.study_id == Study.id)
+            .where(Instance.stored_name.in_(chunk), Study.state == StudyState.WITHDRAWN)
+        ),
+    )
 
 
 def list_withdrawn_studies(session: Session) -> dict[int, str]:
@@ -480,23 +475,12 @@ def list_withdrawn_studies(session: Session) -> dict[int, str]:
 def list_withdrawn_pictures(session: Session, study_ids: Collection[int]) -> tuple[set[str], int]:
     """Return the pictures of withdrawn studies that no other study stands on, and how many do
     both: equal pictures are one file."""
-    own: set[str] = set()
-    for chunk in iterate_chunks(study_ids):
-        own |= set(
-            session.scalars(
-                select(Rendering.png_sha256)
-                .join(Instance)
-                .join(Series)
-                .where(Series.study_id.in_(chunk), Rendering.png_sha256.is_not(None))
-            )
-        )
-        own |= set(
-            session.scalars(
-                select(Generation.png_sha256).where(
-                    Generation.id.in_(_generations(*chunk)), Generation.png_sha256.is_not(None)
-                )
-            )
-        )
+    own = _pictures(
+        session,
+        study_ids,
+        lambda chunk: select(Rendering.png_sha256).where(Rendering.id.in_(_renderings(*chunk))),
+        lambda chunk: select(Generation.png_sha256).where(Generation.id.in_(_generations(*chunk))),
+    )
     shared = _in_use(session, own)
     return own - shared, len(shared)
 
@@ -507,25 +491,29 @@ def find_orphans(session: Session, png_sha256s: Collection[str]) -> set[str]:
 
 
 def _in_use(session: Session, png_sha256s: Collection[str]) -> set[str]:
-    used: set[str] = set()
-    for chunk in iterate_chunks(png_sha256s):
-        used |= set(
-            session.scalars(
-                select(Rendering.png_sha256).where(
-                    Rendering.png_sha256.in_(chunk),
-                    Rendering.state != RenderingState.WITHDRAWN,
-                )
-            )
-        )
-        used |= set(
-            session.scalars(
-                select(Generation.png_sha256).where(
-                    Generation.png_sha256.in_(chunk),
-                    Generation.state != GenerationState.WITHDRAWN,
-                )
-            )
-        )
-    return used
+    return _pictures(
+        session,
+        png_sha256s,
+        lambda chunk: select(Rendering.png_sha256).where(
+            Rendering.png_sha256.in_(chunk), Rendering.state != RenderingState.WITHDRAWN
+        ),
+        lambda chunk: select(Generation.png_sha256).where(
+            Generation.png_sha256.in_(chunk), Generation.state != GenerationState.WITHDRAWN
+        ),
+    )
+
+
+def _pictures(
+    session: Session,
+    values: Collection[Value],
+    *statements: Callable[[Sequence[Value]], Select[str | None]],
+) -> set[str]:
+    return {
+        png_sha256
+        for statement in statements
+        for png_sha256 in select_among(session, values, statement)
+        if png_sha256 is not None
+    }
 
 
 # -- which rows ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import MetaData, String, Text, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from medr1_pacs.db.rows import insert_into, iterate_chunks
+from medr1_pacs.db.rows import insert_into, iterate_chunks, select_among
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables.base import NAMING, BigId
 from medr1_pacs.db.types import UtcDateTime
@@ -101,11 +101,11 @@ def find_named_studies(vault: Database, patient_keys: Collection[str]) -> dict[s
     named: dict[str, set[str]] = {}
     row = PatientIdentityRow
     with vault.read() as session:
-        uids: set[str] = set()
-        for chunk in iterate_chunks(patient_keys):
-            uids |= set(
-                session.scalars(select(row.study_instance_uid).where(row.patient_key.in_(chunk)))
-            )
+        uids = select_among(
+            session,
+            patient_keys,
+            lambda chunk: select(row.study_instance_uid).where(row.patient_key.in_(chunk)),
+        )
         for chunk in iterate_chunks(uids):
             for found in session.execute(
                 select(row.study_instance_uid, row.patient_key).where(

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.rows import find_or_add, iterate_chunks
+from medr1_pacs.db.rows import find_or_add, iterate_chunks, select_among
 from medr1_pacs.db.tables import (
     Patient,
     Project,
@@ -196,14 +196,11 @@ def find_study_uids(session: Session, study_ids: Collection[int]) -> dict[int, s
 
 def find_live(session: Session, study_instance_uids: Collection[str]) -> set[str]:
     """Return which of these studies are there and were not withdrawn."""
-    live: set[str] = set()
-    for chunk in iterate_chunks(study_instance_uids):
-        live |= set(
-            session.scalars(
-                select(Study.study_instance_uid).where(Study.study_instance_uid.in_(chunk))
-            )
-        )
-    return live
+    return select_among(
+        session,
+        study_instance_uids,
+        lambda chunk: select(Study.study_instance_uid).where(Study.study_instance_uid.in_(chunk)),
+    )
 
 
 def find_project_id(session: Session, project: str) -> int:
@@ -213,16 +210,15 @@ def find_project_id(session: Session, project: str) -> int:
 
 def find_studies_of_patients(session: Session, patient_keys: Collection[str]) -> set[int]:
     """Return the row ids of patients' studies."""
-    found: set[int] = set()
-    for chunk in iterate_chunks(patient_keys):
-        found |= set(
-            session.scalars(
-                select(Study.id)
-                .join(Patient, Study.patient_id == Patient.id)
-                .where(Patient.patient_key.in_(chunk))
-            )
-        )
-    return found
+    return select_among(
+        session,
+        patient_keys,
+        lambda chunk: (
+            select(Study.id)
+            .join(Patient, Study.patient_id == Patient.id)
+            .where(Patient.patient_key.in_(chunk))
+        ),
+    )
 
 
 def begin(

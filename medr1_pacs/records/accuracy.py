@@ -75,7 +75,7 @@ class AccuracyRow:
     patients: int
     """Patients that these are of."""
     few_patients: bool
-    """Fewer than 10, too few to say much: the interval of a bootstrap is too narrow then."""
+    """Fewer than 10, too few to say much."""
     unparsed: int
     """Of these answers, those in which no choice was found; they count as wrong."""
     unknown_truth: int

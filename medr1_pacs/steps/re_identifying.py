@@ -5,7 +5,6 @@ pseudonym, reason -> decide -> event, committed -> vault -> ReIdentified
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from medr1_pacs.db.re_identification import add_try, find_named
@@ -13,6 +12,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.vault import list_identities
 from medr1_pacs.errors import PermanentError
 from medr1_pacs.part10 import is_uid
+from medr1_pacs.pseudonyms import is_pseudonym
 from medr1_pacs.records.re_identification import (
     NamedPatient,
     ReIdentified,
@@ -22,7 +22,6 @@ from medr1_pacs.records.re_identification import (
 
 REASON_MIN, REASON_MAX = 3, 500
 """Characters of a reason."""
-_PATIENT_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 
 
 class ReasonRefused(PermanentError):
@@ -66,7 +65,7 @@ def clean_reason(text: str) -> str:
 def clean_pseudonym(text: str) -> str | None:
     """Return a pseudonym as it is looked up; None: the text is none."""
     name = text.strip().lower()
-    return name if _PATIENT_PSEUDONYM.fullmatch(name) or is_uid(name) else None
+    return name if is_pseudonym(name) or is_uid(name) else None
 
 
 def decide(named: Sequence[NamedPatient]) -> TryOutcome:

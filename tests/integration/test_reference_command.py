@@ -58,6 +58,13 @@ def test_a_file_is_imported_and_listed(run, write, rows):
     assert "operator" in run("list", "--project", "default").stdout
 
 
+def test_the_project_is_the_default_one_unless_said_otherwise(run, write):
+    assert run("import", write(GOOD)).exit_code == 0
+
+    [listed] = json.loads(run("list", "--json").stdout)
+    assert listed == json.loads(run("list", "--project", "default", "--json").stdout)[0]
+
+
 def test_a_dry_run_says_what_would_be(run, write, rows):
     done = run("import", write(GOOD), "--project", "default", "--dry-run")
 
@@ -90,10 +97,10 @@ def test_faulty_lines_can_be_left_out(run, write, rows):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["import", "missing.csv", "--project", "default"],
-        ["import", "{file}"],
-        ["import", "{file}", "--project", "default", "--source", "gossip"],
-        ["list"],
+        ["import"],
+        ["import", "missing.csv"],
+        ["import", "{file}", "--source", "gossip"],
+        ["import", "{file}", "--certainty", "perhaps"],
     ],
 )
 def test_wrong_usage_ends_with_two(run, write, arguments):

@@ -23,8 +23,8 @@ def get_accuracy(
     """Return how often the answers that are found are right, group by group, with 95 % intervals.
 
     Shares are 0 to 1, of the answers whose truth is known; one that could not be parsed is wrong.
-    Intervals are by patient: `method` says how each was made. `few_patients`: fewer than 10; the
-    interval of a bootstrap is too narrow then.
+    Intervals are by patient: `method` says how each was made. `few_patients`: fewer than 10, too
+    few to say much.
     """
     rows = estimate(database, access.project, filters, by)
     return {
