@@ -22,7 +22,7 @@ from medr1_pacs.exports.json_lines import json_lines
 from medr1_pacs.exports.sqlite_file import write_sqlite
 from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
 from medr1_pacs.projects import DEFAULT_PROJECT
-from medr1_pacs.records.accuracy import FIGURES, AccuracyRow, Grouping, say_share
+from medr1_pacs.records.accuracy import FIGURES, UNIT, AccuracyRow, Grouping, say_share
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
@@ -136,7 +136,7 @@ def accuracy(
     elif output is AccuracyFormat.CSV:
         print_lines(csv_lines((*columns, *FIGURES), (row.to_json() for row in rows)))
     else:
-        title = "Right answers, of those with a known truth (research use only)"
+        title = f"Right answers, of those with a known truth; one is {UNIT} (research use only)"
         print_table(title, (*columns, *_ACCURACY), map(_as_text, rows))
 
 

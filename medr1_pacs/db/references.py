@@ -75,7 +75,9 @@ class _Known:
         """Whether a line says nothing beyond it."""
         # Of a patient it is held against the studies that its own project uses.
         is_here = target.unit is not TruthUnit.PATIENT or self.project_id == project_id
-        return is_here and (self.truth, self.certainty) == (line.truth, line.certainty)
+        # An option that a later wording spells otherwise is the same option.
+        is_same = self.truth is not None and match_option(self.truth, [line.truth]) is not None
+        return is_here and is_same and self.certainty == line.certainty
 
 
 @dataclass(frozen=True, slots=True)

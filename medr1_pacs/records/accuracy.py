@@ -80,6 +80,8 @@ class AccuracyRow:
     """Of these answers, those in which no choice was found; they count as wrong."""
     unknown_truth: int
     """Answers beside these, whose truth is not known."""
+    unit: str = UNIT
+    """What one answer is: the same in every row, so that no figure goes without."""
 
     @property
     def interval(self) -> str:

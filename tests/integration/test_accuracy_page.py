@@ -138,15 +138,20 @@ def test_the_command_refuses_to_group_by_everything(researcher):
     assert "at most 3" in result.output
 
 
-def test_the_answers_behind_a_row_are_a_click_away(researcher):
-    page = researcher.get(f"{PAGE}?by=question&modality=X-Ray").text
+@pytest.mark.parametrize("truth", ["", "&truth=known&truth=unknown", "&truth=right&truth=unknown"])
+def test_the_answers_behind_a_row_are_a_click_away(researcher, truth):
+    page = researcher.get(f"{PAGE}?by=question&modality=X-Ray{truth}").text
     rows = [row for row in table_of(page) if row[-4] != "–"]
     links = [
         unescape(each) for each in re.findall(r'href="(/projects/default/answers\?[^"]+)"', page)
     ]
 
     for row in rows:
-        [link] = [each for each in links if f"question={row[0]}" in each and "truth=known" in each]
+        [link] = [
+            each
+            for each in links
+            if f"question={row[0]}" in each and "truth=" in each and "truth=unknown" not in each
+        ]
         total = re.search(r"<strong>([\d,]+)</strong> found", researcher.get(link).text)[1]
         assert total == row[-4]
     assert rows

@@ -84,10 +84,10 @@ def check(database, vault):
 def bring(database, vault):
     """Import rows; keywords as `make_file`, and whether faulty lines are left out."""
 
-    def bring(*rows, actor="ada", leave_out_faulty=False, **how):
+    def bring(*rows, actor="ada", leave_out_faulty=False, options=None, **how):
         file = make_file(*rows, **how)
         return import_references(
-            database, vault, file, {}, actor=actor, leave_out_faulty=leave_out_faulty
+            database, vault, file, options or {}, actor=actor, leave_out_faulty=leave_out_faulty
         )
 
     return bring
@@ -404,6 +404,16 @@ def test_what_is_known_already_is_not_written_again(answered, bring, rows):
     report = bring(f"ACC-1,{NODULE}")
 
     assert (report.new, report.changed, report.unchanged) == (0, 0, 1)
+    assert len(rows(ReferenceStatement)) == 1
+
+
+def test_an_option_that_the_bank_spells_otherwise_is_the_same(answered, bring, rows):
+    answered(*make_slices("1"))
+    bring(f"ACC-1,{NODULE}")
+
+    report = bring(f"ACC-1,{NODULE}", options={QUESTION: [NODULE.upper()]})
+
+    assert (report.changed, report.unchanged) == (0, 1)
     assert len(rows(ReferenceStatement)) == 1
 
 

@@ -148,6 +148,7 @@ def test_a_malformed_line_spoils_no_other(line):
         (b"A-1,q,Yes\n", "line 1 has to name the columns"),
         (b'"truth\nx', "line 1: the header cannot be read"),
         (b"truth,question_id\na,b\n\xff,q\n", "line 3 is not UTF-8"),
+        (b"\xef\xbb\xbftruth,question_id\n\xff,q\n", "line 2 is not UTF-8"),
         ("truth,question_id\n".encode("utf-16"), "line 1 is not UTF-8"),
     ],
 )

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from medr1_pacs.records.accuracy import UNIT
 from medr1_pacs.steps.estimating import estimate
 from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.asked_filters import FILTER_PARAMETERS, Filters, GroupedBy
@@ -30,6 +29,5 @@ def get_accuracy(
     return {
         "project": access.project,
         "by": [grouping.value for grouping in by],
-        "unit": UNIT,
         "groups": [row.to_json() for row in rows],
     }

@@ -9,7 +9,7 @@ from itertools import islice
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from medr1_pacs.filters import UNKNOWN, AnswerFilters
+from medr1_pacs.filters import UNKNOWN, AnswerFilters, Known
 from medr1_pacs.records.accuracy import (
     DEFAULT_GROUPING,
     FIGURES,
@@ -103,9 +103,15 @@ def _shown(filters: AnswerFilters, row: AccuracyRow) -> ShownRow:
         labels=tuple(value or "not known" for value in row.by.values()) or ("all answers",),
         row=row,
         method=IntervalMethod(row.method).sentence if row.method else "–",
-        known=encode(found if filters.truth else replace(found, truth=("known",))),
+        known=encode(replace(found, truth=_known(filters))),
         unknown=encode(replace(found, truth=(Correctness.UNKNOWN.value,))),
     )
+
+
+def _known(filters: AnswerFilters) -> tuple[str, ...]:
+    """Return what `truth` says of the answers that are counted: nothing of unknown ones."""
+    unknown = Correctness.UNKNOWN.value
+    return tuple(each for each in filters.truth if each != unknown) or (Known.KNOWN.value,)
 
 
 def _label(grouping: Grouping) -> str:
