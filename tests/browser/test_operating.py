@@ -85,7 +85,7 @@ def test_a_held_instance_is_refused(operations):
     operations.get_by_role("button", name="Refuse").click()
 
     expect(operations.get_by_role("status")).to_contain_text("is refused")
-    assert not operations.get_by_role("button", name="Accept").count()
+    expect(operations.get_by_role("button", name="Accept")).to_have_count(0)
 
 
 def test_a_file_in_quarantine_is_dropped_with_a_reason(operations):
@@ -104,7 +104,7 @@ def test_who_was_refused_what_is_listed(operations):
     operations.get_by_role("link", name="Refused by us").click()
 
     expect(operations.locator("td", has_text="CT1").first).to_be_visible()
-    assert operations.locator("tbody tr").count() == 2
+    expect(operations.locator("tbody tr")).to_have_count(2)
 
 
 def test_no_two_buttons_of_the_accounts_are_called_the_same(accounts):

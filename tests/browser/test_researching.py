@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from whole_site import PASSWORD
 
 ANSWERS = "/projects/lung/answers"
@@ -23,6 +23,12 @@ def rows_of(page: Page) -> list[str]:
     return [link.get_attribute("href") or "" for link in links.all()]
 
 
+def follow(link: Locator) -> None:
+    """Follow a link to another page, and wait until it is there: `count` waits for nothing."""
+    with link.page.expect_navigation():
+        link.click()
+
+
 def total_of(page: Page) -> int:
     return int(page.locator(".total strong").inner_text().replace(",", ""))
 
@@ -30,7 +36,7 @@ def total_of(page: Page) -> int:
 def choose(page: Page, facet: str, value: str) -> None:
     """Click on a value of a facet."""
     box = page.locator("details.facet", has=page.locator("summary", has_text=facet)).first
-    box.locator(f"a:has(span:text-is('{value}'))").click()
+    follow(box.locator(f"a:has(span:text-is('{value}'))"))
 
 
 def download(page: Page, link: str) -> Path:
@@ -97,22 +103,22 @@ def test_paging_reaches_the_last_answer_and_comes_back(answers):
     first = rows_of(answers)
     seen = list(first)
     while (older := answers.get_by_role("link", name="Older")).count():
-        older.click()
+        follow(older)
         seen += rows_of(answers)
 
     assert len(seen) == len(set(seen)) == ALL_ANSWERS == total_of(answers)
     while (newer := answers.get_by_role("link", name="Newer")).count():
-        newer.click()
+        follow(newer)
     assert rows_of(answers) == first
 
 
 def test_the_oldest_are_one_click_away(answers):
     newest = rows_of(answers)
-    answers.get_by_role("link", name="Oldest").click()
+    follow(answers.get_by_role("link", name="Oldest"))
     assert not answers.get_by_role("link", name="Older").count()
     assert len(rows_of(answers)) == ROWS_A_PAGE
 
-    answers.get_by_role("link", name="Newest").click()
+    follow(answers.get_by_role("link", name="Newest"))
     assert rows_of(answers) == newest
 
 
@@ -153,7 +159,7 @@ def test_a_name_is_given_to_one_snapshot(answers, watch):
         answers.get_by_role("button", name="Make a snapshot").click()
 
     expect(answers.get_by_text("No snapshot was made")).to_be_visible()
-    answers.get_by_role("link", name="Back").click()
+    follow(answers.get_by_role("link", name="Back"))
     assert answers.url.endswith(f"{ANSWERS}?modality=MRI")
 
 
