@@ -79,15 +79,7 @@ _OWN = ("study_id", "is_current", "study_version", "study_date")
 
 def lock_studies(session: Session, study_ids: Collection[int]) -> None:
     """Lock studies, in order: nobody gives them another version meanwhile."""
-    if session.get_bind().dialect.name == "sqlite":
-        return  # whoever writes has the whole file
-    # Rows that refer to a study may be added meanwhile: its key does not change.
-    session.execute(
-        select(Study.id)
-        .where(Study.id.in_(study_ids))
-        .order_by(Study.id)
-        .with_for_update(key_share=True)
-    )
+    _lock(session, Study, study_ids)
 
 
 def lock_patients(session: Session, patient_ids: Select[Any]) -> None:
@@ -95,14 +87,18 @@ def lock_patients(session: Session, patient_ids: Select[Any]) -> None:
 
     Whoever locks both locks patients before studies.
     """
+    # Studies may be added meanwhile: they have no plan before it reads what was stated.
+    _lock(session, Patient, patient_ids)
+
+
+def _lock(
+    session: Session, table: type[Patient | Study], ids: Collection[int] | Select[Any]
+) -> None:
     if session.get_bind().dialect.name == "sqlite":
         return  # whoever writes has the whole file
-    # Studies may be added meanwhile: they have no plan before it reads what was stated.
+    # Rows that refer to these may be added meanwhile: their keys do not change.
     session.execute(
-        select(Patient.id)
-        .where(Patient.id.in_(patient_ids))
-        .order_by(Patient.id)
-        .with_for_update(key_share=True)
+        select(table.id).where(table.id.in_(ids)).order_by(table.id).with_for_update(key_share=True)
     )
 
 

@@ -70,6 +70,16 @@ def test_wrong_ct_answers_are_three_clicks_away(page_of):
         expect(row.locator("td").nth(5)).to_contain_text("CT")
 
 
+def test_a_facet_that_narrows_the_list_down_is_unfolded(answers):
+    box = answers.locator("details.facet", has=answers.locator("summary", has_text="Checkpoint"))
+    expect(box).not_to_have_attribute("open", "")
+
+    box.locator("summary").first.click()
+    follow(box.locator("a").first)
+
+    expect(box).to_have_attribute("open", "")
+
+
 def test_a_colleague_sees_the_same_rows_under_the_same_url(wrong_ct_answers, page_of):
     colleague = page_of("colleague", wrong_ct_answers.url)
 

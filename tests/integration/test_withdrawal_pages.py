@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_instance
+from factories import make_instance, put_instance
 
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.tables import ProjectStudy, Study, Withdrawal
@@ -44,6 +44,18 @@ def test_an_administrator_withdraws_a_study_and_is_shown_the_certificate(
     states = {row.study_instance_uid: row.state for row in rows(Study)}
     assert UID not in states
     assert list(states.values()).count(StudyState.WITHDRAWN) == 1
+
+
+def test_a_withdrawal_that_waits_for_the_backlog_is_shown_as_under_way(
+    administrator, withdrawer, store
+):
+    put_instance(store, make_instance(StudyInstanceUID="1.2.3.98"))
+    asked = administrator.post(f"{STUDY}/withdraw", data=WHY, follow_redirects=True)
+    withdrawer.carry_out()
+
+    page = administrator.get(asked.url.path)
+    assert page.status_code == 200
+    assert "under way" in page.text
 
 
 def test_the_page_of_a_withdrawn_study_says_so_and_offers_nothing(administrator, withdrawer, rows):

@@ -1,3 +1,6 @@
+import pytest
+from jinja2 import UndefinedError
+
 from medr1_pacs.web.pages.templating import templates
 
 
@@ -11,6 +14,11 @@ def test_what_stands_between_backticks_is_code_and_nothing_else_is():
     assert render("{{ text | marked }}", text=text) == (
         "<code>middle</code> chose 1 of &lt;b&gt;3&lt;/b&gt;"
     )
+
+
+def test_a_name_that_is_not_there_is_an_error():
+    with pytest.raises(UndefinedError, match="choosen"):
+        render("{% if facet.choosen %}open{% endif %}", facet={"chosen": True})
 
 
 def test_a_message_begins_like_a_sentence():

@@ -70,7 +70,7 @@ class Facet:
     values: Sequence[FacetValue]
 
     @property
-    def ischosen_filters(self) -> bool:
+    def is_chosen(self) -> bool:
         return any(value.is_chosen for value in self.values)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
+from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
 
 from medr1_pacs.part10 import uid_name
@@ -26,6 +27,8 @@ def _marked(text: str) -> Markup:
 
 
 templates = Jinja2Templates(_WEB / "templates")
+# A name that a page misspells would be an empty text, and nobody would notice.
+templates.env.undefined = StrictUndefined
 templates.env.filters |= {
     "when": lambda time: f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else "",
     "say_seconds": say_seconds,
