@@ -244,7 +244,7 @@ def test_the_event_is_there_before_the_vault_is_read(names, ask, tries):
     assert Vault.seen == ["patient.re_identified"]
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "ab", " a \n b"[:3], "x" * 501, "a\x00b\x1bcd"])
+@pytest.mark.parametrize("reason", ["", "  ", "ab", " a ", "x" * 501, "a\x00b\x1bcd"])
 def test_without_a_reason_nothing_is_looked_up(names, ask, tries, reason):
     with pytest.raises(ReasonRefused, match="3 to 500"):
         ask(names()[0].patient_pseudonym, reason)

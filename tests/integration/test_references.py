@@ -95,7 +95,7 @@ def bring(database, vault):
 
 @pytest.fixture
 def truths(database):
-    """Truth by study and slice, as the current answers to the question show it."""
+    """How the answers to the question stand to the truth, by SOP Instance UID."""
 
     def truths(project="default", question=QUESTION):
         with database.read() as session:
@@ -861,8 +861,6 @@ def test_an_instance_that_was_moved_to_another_study_is_not_ambiguous(answered, 
 
 
 def test_a_file_of_which_nothing_is_left_is_not_an_import(answered, bring, rows):
-    from medr1_pacs.db.tables import ReferenceImport
-
     answered(*make_slices("1"))
     bring(f"ACC-9,{NODULE}", leave_out_faulty=True)
 
@@ -871,8 +869,6 @@ def test_a_file_of_which_nothing_is_left_is_not_an_import(answered, bring, rows)
 
 def test_a_proven_truth_that_was_brought_last_counts(answered, bring, shown):
     """A panel of one reader corrected itself once: its version 2 outranks pathology for ever."""
-    from medr1_pacs.records.words import Certainty, TruthSource
-
     answered(*make_slices("1"))
     panel = {"source": TruthSource.READER_PANEL, "certainty": Certainty.SINGLE}
     bring(f"ACC-1,{CLEAR}", **panel)

@@ -232,7 +232,7 @@ def test_the_certificate_tells_what_went(patients, withdrawer, ask_to_withdraw, 
         record = get_withdrawal(session, withdrawal)
     [study] = record.certificate["studies"]
     assert study["instances"] == len([r for r in rows(Instance) if r.superseded_at])
-    assert study["pictures"] == study["answers"] > 0 or study["answers"] >= study["pictures"] > 0
+    assert study["answers"] >= study["pictures"] > 0
     assert study["uses"] == [
         {
             "project": "default",
@@ -271,7 +271,7 @@ def test_one_projects_use_goes_and_the_others_stays(
 
     assert found_by_research(database, "lung") == []
     assert found_by_research(database, "heart")
-    assert rows(Study)[0].state is StudyState.ANSWERED or rows(Study)[0].state is StudyState.ASKED
+    assert rows(Study)[0].state in (StudyState.ANSWERED, StudyState.ASKED)
     assert len(rows(PatientIdentityRow)) == 1
 
 

@@ -103,26 +103,26 @@ def test_one_withdrawal_that_cannot_be_carried_out_holds_up_no_other(
 # -- patients ------------------------------------------------------------------------------------
 
 
-def run(site, tmp_path, *arguments):
+def run(site, *arguments):
     environment = {"MEDR1_DATA_DIR": str(site.data_dir)}
     return CliRunner().invoke(commands, arguments, env=environment)
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_an_empty_patient_id_withdraws_nobody(site, receive, rows, tmp_path):
+def test_an_empty_patient_id_withdraws_nobody(site, receive, rows):
     (site.data_dir / "site.key").write_bytes(SITE_KEY)
     receive("lung", PatientID="", PatientName="One^A", StudyInstanceUID=make_uid())
     receive("lung", PatientID="", PatientName="Two^B", StudyInstanceUID=make_uid())
 
-    result = run(site, tmp_path, "studies", "withdraw", "--patient", "", "--reason", "consent")
+    result = run(site, "studies", "withdraw", "--patient", "", "--reason", "consent")
 
     assert len(live(rows)) == 2, result.output
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_what_the_command_says_is_turned_away_is(site, receive, rows, indexer, store, tmp_path):
+def test_what_the_command_says_is_turned_away_is(site, receive, rows):
     (site.data_dir / "site.key").write_bytes(SITE_KEY)
-    result = run(site, tmp_path, "studies", "withdraw", "--patient", "4711", "--reason", "consent")
+    result = run(site, "studies", "withdraw", "--patient", "4711", "--reason", "consent")
     assert "what comes is turned away" in result.output, result.output
 
     receive("lung", PatientID="4711", IssuerOfPatientID="CLINIC")
@@ -131,12 +131,10 @@ def test_what_the_command_says_is_turned_away_is(site, receive, rows, indexer, s
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_a_patient_without_an_issuer_is_withheld_of_every_issuer(
-    site, receive, rows, indexer, tmp_path
-):
+def test_a_patient_without_an_issuer_is_withheld_of_every_issuer(site, receive, rows):
     (site.data_dir / "site.key").write_bytes(SITE_KEY)
     receive("lung", PatientID="4711", StudyInstanceUID=make_uid())
-    run(site, tmp_path, "studies", "withdraw", "--patient", "4711", "--reason", "consent")
+    run(site, "studies", "withdraw", "--patient", "4711", "--reason", "consent")
 
     receive("lung", PatientID="4711", IssuerOfPatientID="CLINIC", StudyInstanceUID=make_uid())
 
@@ -182,14 +180,14 @@ def test_what_reconciling_returns_of_a_project_that_is_over_leaves_no_identity(
     ds = make_instance()
     ask_to_withdraw(ds.StudyInstanceUID, project="lung")
     withdrawer.carry_out()
-    indexer = withdrawer  # the file of a restored storage folder, of which the rows know nothing
+    # the file of a restored storage folder, of which the rows know nothing
     stored = put_instance(store, ds, called_ae_title="LUNG")
     store.sync([store.keep(stored)])
     store.forget(stored)
 
     reconcile()
     receive("lung", StudyInstanceUID=make_uid(), PatientID="other")
-    indexer.apply_list()
+    withdrawer.apply_list()
 
     assert {row.patient_id for row in rows(PatientIdentityRow)} == {"other"}
 
@@ -391,20 +389,18 @@ def test_the_uid_of_a_file_that_was_set_aside_is_not_told_again(
     assert [row.study_instance_uid for row in rows(SetAside)] in ([], [None])
 
 
-# -- retention -----------------------------------------------------------------------------------
-
-
 # -- how long ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 def test_a_list_with_more_patients_than_a_statement_has_room_for_is_carried_out(
-    withdrawer, database
+    withdrawer,
 ):
     entries = [WithdrawnEntry(WithdrawnKind.PATIENT, f"{n:032x}", None) for n in range(66_000)]
-    withdrawer._request_again(entries)
+    withdrawer.withdrawn_list.add(entries)
 
-    withdrawer.carry_out()
+    assert withdrawer.apply_list() == len(entries)
+    assert withdrawer.carry_out() == 1
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
