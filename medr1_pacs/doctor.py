@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +15,8 @@ from medr1_pacs.checkpoints import load_registry, verify_files
 from medr1_pacs.db.accounts import has_administrator
 from medr1_pacs.db.facets import list_faults
 from medr1_pacs.db.overview import list_open_matters
-from medr1_pacs.db.schema import Branch, check_schema
+from medr1_pacs.db.schema import Branch, check_schema, may_change_log
+from medr1_pacs.db.sealing import count_unsealed
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.withdrawals import list_unfinished
 from medr1_pacs.db.workers import list_workers
@@ -25,6 +27,7 @@ from medr1_pacs.provider_roles import load_group_roles
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.settings import Settings, is_loopback, load_settings, reachable_host
+from medr1_pacs.storage.audit_files import HeadsFile, load_signing_key
 from medr1_pacs.storage.permissions import open_to_others
 from medr1_pacs.storage.withdrawn_list import WithdrawnList
 
@@ -65,6 +68,8 @@ class Warned(Exception):
     """What was found works, and should not stay so; the message has the remedy."""
 
 
+_UNSEALED_MAX = timedelta(minutes=1)
+"""How long an event waits for its place where somebody seals."""
 _ANSWERS_COMPARED = 10_000
 """Newest answers whose narrow rows are compared; `db reconcile` compares all."""
 
@@ -101,6 +106,7 @@ def _all(settings: Settings, check_broker: Check, check_packages: Check) -> Iter
         "web port": lambda s: _port(s.web_host, s.web_port),
         "withdrawals": _withdrawals,
         "opt-out list": _opt_out,
+        "audit log": _audit_log,
         "for a person": _open_matters,
         "research rows": _research_rows,
         "questions": _questions,
@@ -184,6 +190,44 @@ def _opt_out(settings: Settings) -> str:
     if settings.opt_out_file is None:
         return "none is configured"
     return f"{OptOutList(settings.opt_out_file).refresh()} patients in {settings.opt_out_file}"
+
+
+def _audit_log(settings: Settings) -> str:
+    """Say by which key the log is signed; warn where it could be changed, or is not sealed."""
+    if not settings.audit_key_path.exists():
+        return "not begun yet; `medr1-pacs up` makes its key"
+    key = load_signing_key(settings.audit_key_path).verifier
+    heads = HeadsFile(settings.audit_heads_path)
+    last = heads.read_last()
+    if settings.audit_heads_path.absolute().is_relative_to(settings.data_dir.absolute()):
+        raise Warned(
+            f"{settings.audit_heads_path} is in the data folder: a backup that is restored takes "
+            "the heads back with the log; name a file elsewhere in MEDR1_AUDIT_HEADS_FILE"
+        )
+    research = Database(settings.database_url)
+    try:
+        if research.is_made:
+            with research.read() as session:
+                _warn_of_log(research, may_change_log(session), *count_unsealed(session))
+    finally:
+        research.dispose()
+    signed = f"last signed {last.signed_at}" if last else "not signed yet"
+    return f"key {key.name}+{key.key_id:08x}, {signed}"
+
+
+def _warn_of_log(
+    research: Database, may_change: bool, unsealed: int, since: datetime | None
+) -> None:
+    if since is not None and datetime.now(UTC) - since > _UNSEALED_MAX:
+        raise Warned(
+            f"{unsealed} events are not in the log, the oldest since {since.isoformat()}: is the "
+            "sweep running? Its own log says what it cannot do"
+        )
+    if may_change and not research.is_sqlite:
+        raise Warned(
+            "the service's role owns the log, and whoever has its password could change it: make a "
+            "role of its own for the tables and name it in MEDR1_DATABASE_OWNER_URL"
+        )
 
 
 def _open_matters(settings: Settings) -> str:
@@ -273,6 +317,7 @@ def _permissions(settings: Settings) -> str:
         settings.storage_path.absolute(),
         *settings.database_paths,
         settings.site_key_path.absolute(),
+        settings.audit_key_path.absolute(),
     ]
     if found := list(open_to_others(paths, group_access=settings.group_access)):
         raise SettingInvalid("; ".join(dict.fromkeys(found)))

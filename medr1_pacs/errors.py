@@ -134,6 +134,16 @@ class WithdrawnListUnusable(TransientError):
     nothing goes without it."""
 
 
+class AuditFilesUnusable(TransientError):
+    """The heads of the audit log outside the database cannot be read or written; nothing is
+    signed without them."""
+
+
+class LogInconsistent(TransientError):
+    """The audit log does not begin with what its last head says: nothing is signed before a person
+    has looked."""
+
+
 class OptOutUnusable(TransientError):
     """The list of patients of whom nothing is kept cannot be read; nothing comes in without it."""
 
@@ -148,6 +158,14 @@ class GrantRefused(PermanentError):
 
 class SnapshotRefused(PermanentError):
     """No snapshot can be made so; the message says why."""
+
+
+class ExportRefused(PermanentError):
+    """Nothing can be exported so; the message says why."""
+
+
+class WitnessRefused(PermanentError):
+    """A head of the log is not cosigned, or nothing is proven of it; the message says why."""
 
 
 class AccountNotFound(PermanentError):

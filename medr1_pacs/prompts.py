@@ -37,6 +37,15 @@ def build_prompt_text(stem: str, options: Sequence[str], *, think: bool) -> str:
     return template.format(problem=build_problem(stem, options))
 
 
+def problem_of(prompt_text: str) -> str:
+    """Return the problem in the text of a user turn, whichever way it was asked."""
+    for template in (THINK_TEMPLATE, NO_THINK_TEMPLATE):
+        around = template.removeprefix("{problem}")
+        if prompt_text.endswith(around):
+            return prompt_text.removesuffix(around)
+    return prompt_text
+
+
 def permute_options(
     question_id: str, version: int, sop_instance_uid: str, option_count: int
 ) -> tuple[int, ...]:

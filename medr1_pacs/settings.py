@@ -52,6 +52,11 @@ class Settings:
     """SQLAlchemy URL of the research database; empty: `DATA_DIR/medr1.sqlite`, so that nothing has
     to be installed. A site uses `postgresql+psycopg://...`."""
 
+    database_owner_url: str = ""
+    """SQLAlchemy URL of the research database for the role that owns its tables, on PostgreSQL:
+    migrations run as it, and the role of `database_url` may add to the audit log and not change
+    it. Empty: the service owns its tables."""
+
     vault_url: str = ""
     """SQLAlchemy URL of the identity vault; empty: `DATA_DIR/vault.sqlite`, or on PostgreSQL the
     schema `vault` of the research database. A site gives it a role of its own."""
@@ -85,6 +90,22 @@ class Settings:
     """The list of what was withdrawn, as keyed hashes; default `DATA_DIR-withdrawn.jsonl`, beside
     the data folder. Outside of it and of the databases, so that one that is restored from a backup
     withdraws again: keep it out of their backup, and back it up by itself."""
+
+    audit_key_file: Path | None = None
+    """The Ed25519 key that signs the heads of the audit log, mode 0600; default
+    `DATA_DIR/audit.key`, made at first start. Whoever has it could sign another history."""
+
+    audit_heads_file: Path | None = None
+    """The signed heads of the audit log, a line each; default `DATA_DIR-audit-heads.jsonl`, beside
+    the data folder: outside of it and of the databases, where whoever can write those alone cannot
+    change it. Keep it out of their backup, and back it up by itself."""
+
+    audit_interval_s: float = 60.0
+    """Seconds after a head of the audit log until the next one is signed, if anything happened."""
+
+    audit_syslog: str = ""
+    """Where each signed head is sent to besides: `/dev/log`, or `HOST:PORT` (UDP). Empty: nowhere
+    else than the file."""
 
     withdrawn_arrivals: str = "refuse"
     """What becomes of an instance that was withdrawn or opted out and is sent again: `refuse`, it
@@ -208,6 +229,11 @@ class Settings:
         if self.withdrawn_file is None:
             beside = self.data_dir.absolute()
             derive(self, "withdrawn_file", beside.with_name(f"{beside.name}-withdrawn.jsonl"))
+        if self.audit_key_file is None:
+            derive(self, "audit_key_file", self.data_dir / "audit.key")
+        if self.audit_heads_file is None:
+            beside = self.data_dir.absolute()
+            derive(self, "audit_heads_file", beside.with_name(f"{beside.name}-audit-heads.jsonl"))
         if not self.database_url:
             derive(self, "database_url", f"sqlite:///{self.data_dir.absolute() / 'medr1.sqlite'}")
         if not self.vault_url:
@@ -245,6 +271,16 @@ class Settings:
     def withdrawn_path(self) -> Path:
         assert self.withdrawn_file is not None
         return self.withdrawn_file
+
+    @property
+    def audit_key_path(self) -> Path:
+        assert self.audit_key_file is not None
+        return self.audit_key_file
+
+    @property
+    def audit_heads_path(self) -> Path:
+        assert self.audit_heads_file is not None
+        return self.audit_heads_file
 
     @property
     def site_key_path(self) -> Path:
@@ -367,7 +403,7 @@ def _check(settings: Settings) -> None:
             raise SettingInvalid(f"MEDR1_{name.upper()}: a TCP port is 0 to 65535")
     positive = (
         "study_quiet_s backlog_max max_associations association_idle_s instance_max_mb "
-        "decode_memory_mb decode_timeout_s session_idle_s session_max_s"
+        "decode_memory_mb decode_timeout_s session_idle_s session_max_s audit_interval_s"
     )
     for name in positive.split():
         if getattr(settings, name) <= 0:
@@ -380,6 +416,19 @@ def _check(settings: Settings) -> None:
             raise SettingInvalid(
                 f"MEDR1_{name.upper()}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
             )
+    if settings.database_owner_url and not (
+        settings.database_url.startswith("postgresql+psycopg://")
+        and settings.database_owner_url.startswith("postgresql+psycopg://")
+    ):
+        raise SettingInvalid(
+            "MEDR1_DATABASE_OWNER_URL: expected postgresql+psycopg://OWNER@HOST/NAME, the database "
+            "that MEDR1_DATABASE_URL names, by another role"
+        )
+    host, _, port = settings.audit_syslog.rpartition(":")
+    if settings.audit_syslog and not (
+        settings.audit_syslog.startswith("/") or (host and port.isdigit())
+    ):
+        raise SettingInvalid("MEDR1_AUDIT_SYSLOG: expected a socket as /dev/log, or HOST:PORT")
     if settings.withdrawn_arrivals not in ("refuse", "quarantine"):
         raise SettingInvalid("MEDR1_WITHDRAWN_ARRIVALS: expected refuse or quarantine")
     _check_web(settings)

@@ -6,12 +6,10 @@ asked to end, killed when it does not, which its claims survive, and started aga
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -19,7 +17,12 @@ from dataclasses import dataclass, field
 
 from medr1_pacs import restarts
 from medr1_pacs.errors import TransientError
-from medr1_pacs.processes import StopSignal, module_environment, stop_on_signal
+from medr1_pacs.processes import (
+    StopSignal,
+    die_with_parent,
+    module_environment,
+    stop_on_signal,
+)
 from medr1_pacs.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -33,8 +36,6 @@ _GRACE_S = 10.0
 _TELL_S = 6.0
 """How long the next start of a child that was killed waits until somebody took note."""
 _TICK_S = 0.2
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be loaded
 
 _KILLED_BY = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 """How a child ends that somebody else ended: an operator, the out-of-memory killer, a shutdown."""
@@ -66,7 +67,7 @@ class Child:
         self.process = subprocess.Popen(
             self.command,
             env=module_environment(),
-            preexec_fn=_die_with_parent,  # safe beside the thread: it loads and locks nothing
+            preexec_fn=die_with_parent,
         )
         self.started_at = time.monotonic()
         self.kill_at = self.killed_pid = None
@@ -263,9 +264,3 @@ class Supervisor:
                 logger.error("%s did not stop in %.0f s; it is killed", child.name, _STOP_S)
                 child.process.kill()
                 child.process.wait()
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end this child with its supervisor, however that ends."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,11 +12,19 @@ from fastapi.testclient import TestClient
 
 from medr1_pacs.db.accounts import add_account, find_credentials, give_role
 from medr1_pacs.db.api_tokens import add_token
+from medr1_pacs.db.project_exports import (
+    finish_export,
+    note_progress,
+    request_export,
+    take_export,
+)
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.sign_ins import open_session
 from medr1_pacs.projects import Project, ProjectRules
 from medr1_pacs.records.people import Scope
+from medr1_pacs.records.project_exports import ExportWish, export_name
 from medr1_pacs.records.words import Role, SignInMethod
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web.app import make_app
@@ -26,13 +34,17 @@ from medr1_pacs.web.security.door import Door
 
 @pytest.fixture
 def make_pages(
-    database: Database, vault: Database, store: InstanceStore, pictures: PictureStore
+    database: Database,
+    vault: Database,
+    store: InstanceStore,
+    pictures: PictureStore,
+    exports: ExportStore,
 ) -> Callable[..., FastAPI]:
     """Build the web application; keywords as `Door`, whose passwords are cheap here."""
 
     def make_pages(**door: object) -> FastAPI:
         door_of_ours = Door(passwords=make_passwords(), **door)
-        return make_app(database, store, pictures, vault=vault, door=door_of_ours)
+        return make_app(database, store, pictures, exports=exports, vault=vault, door=door_of_ours)
 
     return make_pages
 
@@ -140,3 +152,27 @@ def give_token(browse, have_account) -> Callable[..., TestClient]:
 def signed_in_client(app: FastAPI, sign_in: Callable[..., TestClient]) -> TestClient:
     """A browser of an administrator."""
     return sign_in(app, "admin-anna", is_administrator=True)
+
+
+@pytest.fixture
+def make_finished_export(database: Database, exports: ExportStore) -> Callable[..., int]:
+    """Have an export of a project that is finished, with a file for its tables; returns its id."""
+
+    def make_finished_export(project: str, account: str) -> int:
+        now = datetime.now(UTC)
+        wish = ExportWish(
+            filters={}, is_everything=False, formats=["csv"], as_of=None, has_pictures=True
+        )
+        with database.write() as session:
+            request_export(session, project, wish, actor=account, now=now)
+            taken = take_export(session, now, is_gone=lambda _: False)
+            note_progress(session, taken, {"answers": 2}, now, expected_answers=2)
+        unfinished = exports.begin(taken.folder)
+        unfinished.mkdir()
+        (unfinished / "answers.csv").write_text("answer_id\n1\n2\n")
+        size_bytes = exports.finish(taken.folder, export_name(project, 12))
+        with database.write() as session:
+            finish_export(session, taken, now, head_size=12, size_bytes=size_bytes)
+        return taken.export_id
+
+    return make_finished_export

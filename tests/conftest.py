@@ -13,6 +13,7 @@ from servers import PostgresqlServer, RedisServer
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.settings import Settings
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -126,3 +127,18 @@ def pictures(tmp_path: Path) -> PictureStore:
 def store(tmp_path: Path) -> InstanceStore:
     """An empty storage folder."""
     return InstanceStore(tmp_path / "storage")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests recorded, whichever process they ran in."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "table":
+                    terminalreporter.write_line(f"\n{value}")
+
+
+@pytest.fixture
+def exports(tmp_path: Path) -> ExportStore:
+    """The empty exports of the storage folder."""
+    return ExportStore(tmp_path / "storage")

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,34 +22,50 @@ from fakes import FakeEngine
 from pydicom.dataset import Dataset
 
 from medr1_pacs.asking import Questionnaire
+from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account, give_role, set_password
 from medr1_pacs.db.associations import record_associations
+from medr1_pacs.db.project_exports import (
+    begin_export,
+    note_progress,
+    remove_export,
+    take_export,
+)
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.workers import record_heartbeat
 from medr1_pacs.decoding.frames import decode_frame
 from medr1_pacs.decoding.messages import DecodedFrame
 from medr1_pacs.demo.studies import make_study
-from medr1_pacs.errors import PixelDataUnusable
+from medr1_pacs.errors import ExportRefused, PixelDataUnusable
+from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.parsing import HeaderReader
 from medr1_pacs.passwords import Passwords
 from medr1_pacs.processes import ProcessKind, ProcessName
 from medr1_pacs.projects import ProjectRules, load_project_rules
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.listed import WorkerListing
+from medr1_pacs.records.project_exports import TakenExport
 from medr1_pacs.records.received import AssociationRecord, RefusedContext
 from medr1_pacs.records.words import CheckpointName, Modality, Role
 from medr1_pacs.records.work import ModelPrompt
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.answering import answer_batch
+from medr1_pacs.steps.asking_for_exports import ask_for_export
 from medr1_pacs.steps.asking_to_withdraw import Extent, withdraw_study
+from medr1_pacs.steps.audit_keys import new_log_name
+from medr1_pacs.steps.carrying_out_exports import carry_out_export
 from medr1_pacs.steps.completing import complete_studies
+from medr1_pacs.steps.exporting import TableFormat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.rendering import render_planned
+from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.withdrawing import Withdrawer
+from medr1_pacs.storage.audit_files import HeadsFile, make_signing_key
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.storage.withdrawn_list import WithdrawnList
@@ -125,11 +141,16 @@ class WholeSite:
 
 
 @contextmanager
-def open_whole_site(data_dir: Path) -> Iterator[WholeSite]:
-    """Open what is in a data folder, whose databases are migrated."""
+def open_whole_site(data_dir: Path, url: str = "") -> Iterator[WholeSite]:
+    """Open what is in a data folder, whose databases are migrated; `url`: of another one."""
     projects = data_dir / "projects.toml"
     projects.write_text(PROJECTS_TOML, "utf-8")
-    settings = Settings(data_dir=data_dir, projects=projects)
+    settings = Settings(
+        data_dir=data_dir,
+        projects=projects,
+        database_url=url,
+        audit_heads_file=data_dir / "audit-heads.jsonl",  # in the folder, which tests copy
+    )
     storage = data_dir / "storage"
     database, vault = Database(settings.database_url), Database(settings.vault_url)
     try:
@@ -146,21 +167,28 @@ def open_whole_site(data_dir: Path) -> Iterator[WholeSite]:
         vault.dispose()
 
 
-def fill(site: WholeSite) -> None:
-    """Let everything happen that the pages can show."""
+def fill(
+    site: WholeSite,
+    answered: Sequence[tuple[str, Modality, int]] = ANSWERED,
+    pause: Callable[[], None] = lambda: None,
+) -> None:
+    """Let everything happen that the pages can show; `pause` is called now and then."""
     declare(site.database, site.rules)
     with HeaderReader() as headers:
         indexer = Indexer(site.store, site.database, site.vault, SITE_KEY, site.rules, headers)
-        _receive_what_is_answered(site)
+        _receive_what_is_answered(site, answered)
         undrawable = [
             put_instance(site.store, ds, called_ae_title="LUNG").name
             for ds in _study(Modality.XRAY, UNDRAWABLE_SEED)
         ]
         _index(indexer)
+        pause()
         _answer(site, undrawable)
+        pause()
         _receive_what_waits(site)
         _index(indexer)
         _withdraw_somebody(site, indexer)
+        pause()
     let_processes_work(site)
     _refuse_something(site)
     _let_people_in(site)
@@ -181,8 +209,10 @@ def _study(modality: Modality, seed: int) -> Sequence[Dataset]:
     return instances
 
 
-def _receive_what_is_answered(site: WholeSite) -> None:
-    for called_ae_title, modality, seed in ANSWERED:
+def _receive_what_is_answered(
+    site: WholeSite, answered: Sequence[tuple[str, Modality, int]]
+) -> None:
+    for called_ae_title, modality, seed in answered:
         for ds in _study(modality, seed):
             put_instance(site.store, ds, called_ae_title=called_ae_title)
 
@@ -207,10 +237,7 @@ def _withdraw_somebody(site: WholeSite, indexer: Indexer) -> None:
     _index(indexer)
     while name_for_research(site.database, SITE_KEY):
         pass
-    listed = WithdrawnList(site.settings.data_dir / "withdrawn.jsonl", SITE_KEY)
-    withdrawer = Withdrawer(
-        site.database, site.vault, site.store, site.pictures, listed, SITE_KEY, indexer.headers
-    )
+    withdrawer = make_withdrawer(site, indexer.headers)
     for project, reason in ((None, "Consent was withdrawn"), ("lung", "Not eligible")):
         withdraw_study(
             site.database,
@@ -223,6 +250,21 @@ def _withdraw_somebody(site: WholeSite, indexer: Indexer) -> None:
         if project is None:
             continue
         withdrawer.carry_out()
+
+
+def make_withdrawer(site: WholeSite, headers: HeaderReader) -> Withdrawer:
+    """Build what carries withdrawals out."""
+    listed = WithdrawnList(site.settings.data_dir / "withdrawn.jsonl", SITE_KEY)
+    return Withdrawer(
+        site.database,
+        site.vault,
+        site.store,
+        site.pictures,
+        listed,
+        SITE_KEY,
+        headers,
+        ExportStore(site.settings.storage_path),
+    )
 
 
 def _index(indexer: Indexer) -> None:
@@ -337,3 +379,57 @@ def _let_people_in(site: WholeSite) -> None:
             given = roles or {None: Role.ADMINISTRATOR}
             for project, role in given.items():
                 give_role(session, name, role, project, rules=site.rules, actor="test", now=now)
+
+
+def have_exports(site: WholeSite) -> None:
+    """Let there be an export of each kind: finished, given up, removed, in work and waiting."""
+    settings, database = site.settings, site.database
+    settings.site_key_path.write_bytes(SITE_KEY)
+    key = make_signing_key(settings.audit_key_path, SigningKey.generate(new_log_name()))
+    sealer = Sealer(database, (key,), HeadsFile(settings.audit_heads_path))
+    exports = ExportStore(settings.storage_path)
+
+    def ask(
+        filters: AnswerFilters, actor: str, *, as_of: int | None = None, everything: bool = False
+    ) -> int:
+        return ask_for_export(
+            database,
+            "lung",
+            filters,
+            is_everything=everything,
+            formats=(TableFormat.CSV, TableFormat.PARQUET),
+            as_of=as_of,
+            has_pictures=not everything,
+            actor=actor,
+        )
+
+    def take() -> TakenExport:
+        with database.write() as session:
+            taken = take_export(session, datetime.now(UTC), is_gone=lambda _: False)
+        assert taken is not None
+        return taken
+
+    finished = AnswerFilters(modality=("CT", "X-Ray"), truth=("wrong",))
+    for filters, as_of in ((finished, None), (AnswerFilters(), 1)):
+        ask(filters, "researcher", as_of=as_of)
+        with suppress(ExportRefused):
+            carry_out_export(
+                database,
+                site.pictures,
+                exports,
+                sealer,
+                key,
+                SITE_KEY,
+                take().export_id,
+                owner="test",
+            )
+    now = datetime.now(UTC)
+    removed = ask(AnswerFilters(words="marker"), "colleague")
+    with database.write() as session:
+        remove_export(session, removed, actor="custodian", now=now)
+    in_work = ask(AnswerFilters(), "auditor")
+    taken = take()
+    with database.write() as session:
+        begin_export(session, in_work, now, owner=str(ProcessName("export", "pacs1", 200, 50)))
+        note_progress(session, taken, {"answers": 60}, now, expected_answers=116)
+    ask(AnswerFilters(), "researcher", everything=True)

@@ -16,12 +16,15 @@ from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.leasing import SWEEP, HeldLease
 from medr1_pacs.steps.rendering import Decoder
+from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.withdrawing import Withdrawer
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from workers.app import RENDER_QUEUE, answer_queue
 from workers.bells import BellTower
 from workers.engine_cache import EngineCache
+from workers.export_runner import ExportRunner
 from workers.sweep import Sweep
 from workers.tasks import Workplace, register_answer_task, register_render_task
 
@@ -90,8 +93,10 @@ def run_sweep(
     indexer: Indexer,
     pictures: PictureStore,
     withdrawer: Withdrawer,
+    sealer: Sealer,
     questionnaire: Questionnaire,
     checkpoints: frozenset[str],
+    exports: ExportStore,
     *,
     study_quiet_s: float,
 ) -> None:
@@ -101,14 +106,17 @@ def run_sweep(
         closing(BellTower(app)) as bells,
         Heartbeat(indexer.database, ProcessKind.SWEEP) as beat,
         HeldLease(indexer.database, SWEEP, beat.owner) as lease,
+        closing(ExportRunner(indexer.database, exports)) as export_runner,
     ):
         sweep = Sweep(
             indexer,
             pictures,
             withdrawer,
+            sealer,
             bells,
             questionnaire,
             checkpoints,
+            export_runner,
             study_quiet_s=study_quiet_s,
         )
         sweep.run(stop, beat.watch, lease.hold)

@@ -17,6 +17,7 @@ from medr1_pacs.errors import DatabaseUnavailable, TransientError
 from medr1_pacs.processes import StopSignal
 from medr1_pacs.records.received import SetAsideFile
 from medr1_pacs.steps.answering import parse_generations
+from medr1_pacs.steps.carrying_out_exports import remove_expired
 from medr1_pacs.steps.claiming import expire_claims
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
@@ -24,18 +25,22 @@ from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
 from medr1_pacs.steps.retaining import end_retention
 from medr1_pacs.steps.ringing import find_due_work
+from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.setting_aside import tell_set_aside
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.tidying import tidy
 from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.pictures import PictureStore
 from workers.bells import BellTower
+from workers.export_runner import ExportRunner
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 STEP_S = 2.0
 """How long one step of a tick goes on while it finds work."""
+SEAL_S = 0.5
+"""How often what happened is given its place in the audit log."""
 TIDY_S = 60.0
 RETENTION_S = 60.0
 """How often it is looked for what a project may no longer keep."""
@@ -57,9 +62,11 @@ class Sweep:
         indexer: Indexer,
         pictures: PictureStore,
         withdrawer: Withdrawer,
+        sealer: Sealer,
         bells: BellTower,
         questionnaire: Questionnaire,
         checkpoints: frozenset[str],
+        exports: ExportRunner,
         *,
         study_quiet_s: float,
     ) -> None:
@@ -67,9 +74,11 @@ class Sweep:
         self._database = indexer.database
         self._pictures = pictures
         self._withdrawer = withdrawer
+        self._sealer = sealer
         self._bells = bells
         self._questionnaire = questionnaire
         self._checkpoints = checkpoints
+        self._exports = exports
         self._study_quiet_s = study_quiet_s
         self._stop = StopSignal()
         self._away: dict[str, str] = {}
@@ -82,6 +91,7 @@ class Sweep:
         self._has_more = False
         self._are_projects_declared = False
         self._is_list_applied = False
+        self._seal_from = float("-inf")
         self._retention_from = float("-inf")
 
     def run(
@@ -129,18 +139,24 @@ class Sweep:
             self._expire,
             self._settle,
             self._tidy,
+            self._export,
             self._ring,
         ):
             if not self._may_go_on():
                 return
-            try:
-                step()
-                if self._away.pop(step.__name__, None):
-                    logger.info("the sweep goes on: %s", step.__name__.strip("_"))
-            except TransientError as error:
-                self._note_away(step.__name__, error)
-            except Exception as error:  # noqa: BLE001 - a defect of ours; the others go on
-                self._note_defect(step.__name__, error)
+            self._do(step)
+            if time.monotonic() >= self._seal_from:
+                self._do(self._seal)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+            if self._away.pop(step.__name__, None):
+                logger.info("the sweep goes on: %s", step.__name__.strip("_"))
+        except TransientError as error:
+            self._note_away(step.__name__, error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours; the others go on
+            self._note_defect(step.__name__, error)
 
     def _note_clock(self) -> None:
         """Expire nothing soon after a suspend or a clock that was set: owners renew first."""
@@ -260,8 +276,27 @@ class Sweep:
     def _tidy(self) -> None:
         if time.monotonic() - self._tidied_at >= TIDY_S:
             tidy(self._database, self._indexer.store, self._pictures)
+            remove_expired(self._database, datetime.now(UTC))
             self._told_set_aside = None  # what nobody received may have come and gone
             self._tidied_at = time.monotonic()
+
+    def _seal(self) -> None:
+        """Give what happened its place in the audit log, and sign it when it is time.
+
+        Between the other steps, of which each may take its while.
+        """
+        self._seal_from = time.monotonic() + SEAL_S
+        for _ in self._turns():
+            if not self._sealer.seal().has_more:
+                return
+
+    def _export(self) -> None:
+        """Have exports carried out that people asked for; this waits for none of them.
+
+        Not before the list was applied: they would have what was withdrawn.
+        """
+        if self._is_list_applied:
+            self._exports.tend()
 
     def _ring(self) -> None:
         due = find_due_work(self._database, self._checkpoints)

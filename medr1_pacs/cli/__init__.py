@@ -7,6 +7,8 @@ withdrawing     studies: withdraw, certificate, due
 instances       instances: held ones, where each one is
 quarantine      quarantine: what cannot be used
 query           query, accuracy, snapshots: answers as research sees them
+exporting       export: a project in a folder that can be checked
+auditing        audit: the log, its heads and its key
 references      reference: truths to hold answers against
 accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
@@ -23,7 +25,9 @@ import typer
 from medr1_pacs.cli import (
     accounts,
     administration,
+    auditing,
     data,
+    exporting,
     instances,
     processes,
     quarantine,
@@ -56,11 +60,14 @@ for command in (
     data.replay,
     query.query,
     query.accuracy,
+    exporting.export,
     administration.doctor,
     administration.demo,
 ):
     app.command()(command)
+app.command("carry-out-export", hidden=True)(exporting.carry_out_export)
 app.add_typer(query.snapshots_app, name="snapshots")
+app.add_typer(auditing.audit_app, name="audit")
 studies.studies_app.command("withdraw")(withdrawing.withdraw)
 studies.studies_app.command("certificate")(withdrawing.certificate)
 studies.studies_app.command("due")(withdrawing.due)

@@ -15,6 +15,7 @@ from medr1_pacs.cli.wiring import (
     load_key,
     load_questions,
     open_checked,
+    open_owned,
     open_pictures,
     open_research,
     open_store,
@@ -80,7 +81,7 @@ def db_grant_research(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take it back")] = False,
 ) -> None:
     """Let a PostgreSQL role read a project's view `research_answers`, and no table."""
-    research = open_research(read_settings())
+    research = open_owned(read_settings())
     with research.write() as session:
         if revoke:
             revoke_research(session, role, project, actor=OPERATOR)

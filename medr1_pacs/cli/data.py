@@ -23,6 +23,7 @@ from medr1_pacs.cli.wiring import (
 )
 from medr1_pacs.db.answers import get_answer, iterate_answers
 from medr1_pacs.db.audit import OPERATOR
+from medr1_pacs.db.reading import record_listing
 from medr1_pacs.db.renderings import get_rendering_of_answer
 from medr1_pacs.db.studies import list_failed, retry_failed
 from medr1_pacs.errors import InstanceUnreadable, SettingInvalid, SourceUnreadable
@@ -30,6 +31,7 @@ from medr1_pacs.exports.comma_separated import csv_lines
 from medr1_pacs.exports.json_lines import json_lines
 from medr1_pacs.logs import configure_logs
 from medr1_pacs.records.answers import StoredAnswer
+from medr1_pacs.records.reading import How, Reading
 from medr1_pacs.storage.instances import InstanceStore
 
 
@@ -81,6 +83,8 @@ def answers(
 ) -> None:
     """List the answers with everything that made them."""
     research = open_research(read_settings())
+    how = How.COMMAND if output is AnswerFormat.TABLE else How(output)
+    record_listing(research, Reading.ANSWERS_LISTED, how, actor=OPERATOR)
     with research.read() as session:
         found = iterate_answers(session, study_instance_uid=study)
         rows = (answer.to_json() for answer in found)

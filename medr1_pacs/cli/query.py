@@ -14,6 +14,7 @@ import typer
 from medr1_pacs.cli.printing import print_error, print_lines, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
 from medr1_pacs.db.audit import OPERATOR
+from medr1_pacs.db.reading import record_accuracy, record_query, record_snapshot
 from medr1_pacs.db.research import count_facets, count_found, iterate_found
 from medr1_pacs.db.snapshots import iterate_rows, list_columns, list_snapshots
 from medr1_pacs.errors import SettingInvalid
@@ -24,6 +25,7 @@ from medr1_pacs.filters import AnswerFilters, FilterInvalid, parse_filters
 from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.accuracy import FIGURES, UNIT, AccuracyRow, Grouping, say_share
 from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.steps.citing import check_snapshot, make_snapshot
@@ -92,8 +94,9 @@ def query(
         return
     if (output is QueryFormat.SQLITE) is (out is None):
         raise typer.BadParameter("--format sqlite and --out FILE belong together")
-    filters = _parse(where)
+    filters = parse_where(where)
     research = open_research(read_settings())
+    record_query(research, project, filters, _how(output), actor=OPERATOR)
     if count or facets:
         with research.read() as session:
             if count:
@@ -129,7 +132,9 @@ def accuracy(
         grouping = choose_grouping(by or ())
     except GroupingRefused as error:
         raise typer.BadParameter(str(error)) from error
-    rows = estimate(open_research(read_settings()), project, _parse(where), grouping)
+    filters, research = parse_where(where), open_research(read_settings())
+    record_accuracy(research, project, filters, grouping, _how(output), actor=OPERATOR)
+    rows = estimate(research, project, filters, grouping)
     columns = tuple(each.value for each in grouping)
     if output is AccuracyFormat.JSON:
         print(json.dumps([row.to_json() for row in rows], indent=1))
@@ -154,7 +159,7 @@ def make(
     """Freeze what the filters find now."""
     research = open_research(read_settings())
     snapshot = make_snapshot(
-        research, project, name, _parse(where), description=description, actor=OPERATOR
+        research, project, name, parse_where(where), description=description, actor=OPERATOR
     )
     print(f"{snapshot.sha256}  {snapshot.answers} answers")
 
@@ -182,6 +187,7 @@ def show(
 ) -> None:
     """Print the answers of a snapshot as they were."""
     research = open_research(read_settings())
+    record_snapshot(research, project, name, _how(output), actor=OPERATOR)
     with research.read() as session:
         columns = list_columns(session, project, name)
     rows = iterate_rows(research, project, name)
@@ -200,14 +206,22 @@ def verify(name: str, project: Project = DEFAULT_PROJECT) -> None:
 
     One of which answers were withdrawn since is compared answer by answer.
     """
-    check = check_snapshot(open_research(read_settings()), project, name)
+    research = open_research(read_settings())
+    record_snapshot(research, project, name, How.VERIFICATION, actor=OPERATOR)
+    check = check_snapshot(research, project, name)
     if check.is_unchanged is False:
         print_error(f"{name}: {check.describe()}")
         raise typer.Exit(1)
     print(f"{name}: {check.describe()}")
 
 
-def _parse(where: Sequence[str] | None) -> AnswerFilters:
+def _how(output: StrEnum) -> How:
+    """Return how a command shows what it reads: on the terminal, or as a file."""
+    return How(output.value) if output.value in set(How) else How.COMMAND
+
+
+def parse_where(where: Sequence[str] | None) -> AnswerFilters:
+    """Read filters as they are typed."""
     query: dict[str, list[str]] = {}
     for each in where or ():
         name, separator, value = each.partition("=")

@@ -11,7 +11,9 @@ from medr1_pacs.cli.printing import print_error, print_table
 from medr1_pacs.cli.wiring import open_research, read_settings
 from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.overview import list_studies
+from medr1_pacs.db.reading import record_listing
 from medr1_pacs.errors import StudyNotReceiving
+from medr1_pacs.records.reading import How, Reading
 from medr1_pacs.steps.completing import complete_study
 
 studies_app = typer.Typer(help="List the studies: where each one is, and why.")
@@ -26,6 +28,7 @@ def list_(
     if context.invoked_subcommand is not None:
         return
     research = open_research(read_settings())
+    record_listing(research, Reading.STUDIES_LISTED, How.COMMAND, actor=OPERATOR)
     with research.read() as session:
         rows = [study.to_json() for study in list_studies(session)]
     if as_json:

@@ -9,11 +9,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from medr1_pacs.asking import Questionnaire
+from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
 from medr1_pacs.db.overview import has_patients
 from medr1_pacs.db.schema import Branch, check_schema, upgrade_schema
+from medr1_pacs.db.sealing import is_signed
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SchemaMismatch, SettingInvalid, TransientError
@@ -26,7 +29,16 @@ from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
+from medr1_pacs.steps.audit_keys import new_log_name
+from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.withdrawing import Withdrawer
+from medr1_pacs.storage.audit_files import (
+    HeadsFile,
+    SyslogHeads,
+    load_signing_key,
+    make_signing_key,
+)
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.permissions import guard_database, guard_file, guard_folder, umask_of
 from medr1_pacs.storage.pictures import PictureStore
@@ -71,6 +83,7 @@ def prepare_folders(settings: Settings) -> None:
             ) from error
     guard_databases(settings)
     guard_file(settings.site_key_path, group_access=settings.group_access)
+    guard_file(settings.audit_key_path, group_access=False)
 
 
 def guard_databases(settings: Settings) -> None:
@@ -82,7 +95,14 @@ def guard_databases(settings: Settings) -> None:
 def upgrade_databases(settings: Settings) -> Database:
     """Bring both databases to this program's schema; returns the research database."""
     research, vault = open_databases(settings)
-    upgrade_schema(research, Branch.RESEARCH)
+    if settings.database_owner_url:
+        owner = Database(settings.database_owner_url)
+        upgrade_schema(
+            owner, Branch.RESEARCH, service_role=urlsplit(settings.database_url).username
+        )
+        owner.dispose()
+    else:
+        upgrade_schema(research, Branch.RESEARCH)
     upgrade_schema(vault, Branch.VAULT)
     guard_databases(settings)  # SQLite gives a new file no more than 0644
     return research
@@ -127,6 +147,11 @@ def open_databases(settings: Settings) -> tuple[Database, Database]:
 
 def open_research(settings: Settings) -> Database:
     return open_checked(settings.database_url, Branch.RESEARCH)
+
+
+def open_owned(settings: Settings) -> Database:
+    """Open the research database as who owns its tables, and makes views of them."""
+    return open_checked(settings.database_owner_url or settings.database_url, Branch.RESEARCH)
 
 
 def open_vault_if_given(settings: Settings) -> Database | None:
@@ -175,6 +200,10 @@ def open_pictures(settings: Settings) -> PictureStore:
     return PictureStore(settings.storage_path)
 
 
+def open_exports(settings: Settings) -> ExportStore:
+    return ExportStore(settings.storage_path, reserve_bytes=settings.storage_reserve_mb << 20)
+
+
 def make_withdrawer(settings: Settings, research: Database, headers: HeaderReader) -> Withdrawer:
     site_key = load_key(settings, research)
     return Withdrawer(
@@ -185,6 +214,24 @@ def make_withdrawer(settings: Settings, research: Database, headers: HeaderReade
         withdrawn_list=WithdrawnList(settings.withdrawn_path, site_key),
         site_key=site_key,
         headers=headers,
+        exports=open_exports(settings),
+    )
+
+
+def make_sealer(settings: Settings, research: Database) -> Sealer:
+    """Say who seals the audit log, with a new key where the log was never signed."""
+    key_path = settings.audit_key_path
+    if not key_path.exists():
+        with research.read() as session:
+            if is_signed(session):
+                load_signing_key(key_path)  # says that it is missing
+        make_signing_key(key_path, SigningKey.generate(new_log_name()))
+    return Sealer(
+        research,
+        (load_signing_key(key_path),),
+        HeadsFile(settings.audit_heads_path),
+        interval_s=settings.audit_interval_s,
+        publish=SyslogHeads(settings.audit_syslog) if settings.audit_syslog else lambda note: None,
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from medr1_pacs.db.audit import OPERATOR, SERVICE, add_event
+from medr1_pacs.db.audit import OPERATOR, SERVICE, add_event, new_salt
 from medr1_pacs.db.projects import find_or_add_project
+from medr1_pacs.db.recording import hash_record
 from medr1_pacs.db.tables import (
     Account,
     AccountSession,
@@ -65,12 +66,24 @@ def add_account(
     if _find(session, name) is not None:
         raise AccountRefused(f"there is an account {name} already, open or closed")
     account = Account(
-        name=name, full_name=full_name, is_administrator=is_administrator, created_at=now
+        name=name,
+        full_name=full_name,
+        is_administrator=is_administrator,
+        created_at=now,
+        record_salt=new_salt(),
     )
     session.add(account)
     session.flush()
     new = {"name": name, "is_administrator": is_administrator}
-    add_event(session, "account.added", "account", account.id, actor=actor, new=new)
+    add_event(
+        session,
+        "account.added",
+        "account",
+        account.id,
+        actor=actor,
+        new=new,
+        record_sha256=hash_record(session, "account", account.id),
+    )
     return account.id
 
 
@@ -114,14 +127,13 @@ def give_role(
     row = get_project(session, project, rules, now)
     member = _find_member(session, account, row, role)
     if member is None:
-        session.add(
-            ProjectMember(account_id=account.id, project_id=row.id, role=role, added_at=now)
-        )
+        member = ProjectMember(account_id=account.id, project_id=row.id, role=role, added_at=now)
+        session.add(member)
     elif member.is_from_provider:
         member.is_from_provider = False  # from now on it stays without the group
     else:
         return
-    tell_role(session, "account.role_given", account, role, project, actor)
+    tell_role(session, "account.role_given", account, role, project, actor, member)
 
 
 def remove_role(
@@ -317,8 +329,16 @@ def _find_member(
 
 
 def tell_role(
-    session: Session, action: str, account: Account, role: Role, project: str | None, actor: str
+    session: Session,
+    action: str,
+    account: Account,
+    role: Role,
+    project: str | None,
+    actor: str,
+    member: ProjectMember | None = None,
 ) -> None:
+    """Tell that a role was given or removed; `member`: the row that gives it."""
+    session.flush()
     value = {"role": role.value, "project": project}
     is_given = action == "account.role_given"
     add_event(
@@ -329,6 +349,7 @@ def tell_role(
         actor=actor,
         old=None if is_given else value,
         new=value if is_given else None,
+        record_sha256=hash_record(session, "project_member", member.id) if member else None,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.facets import find_truth, refresh_facets
 from medr1_pacs.db.naming import unname_study
+from medr1_pacs.db.past import keep_past
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -24,9 +25,12 @@ from medr1_pacs.db.tables import (
     Study,
     StudyVersion,
 )
-from medr1_pacs.records.words import GenerationState
+from medr1_pacs.records.words import GenerationState, JsonObject
 
 _IDENTITY = ("kind", "question_id", "checkpoint", "prompt_sha256", "decoding_sha256")
+_OF_SELECTION = (
+    "study_version_id", "question_id", "series_id", "rendering_id", "reason", "skipped",
+)  # fmt: skip
 _HAS_RUN = (GenerationState.GENERATED, GenerationState.ANSWERED)
 
 
@@ -188,6 +192,13 @@ def _truth(session: Session, rendering: Rendering, prompt: Prompt) -> str | None
 
 
 def _withdraw(session: Session, prompt: Prompt) -> None:
+    study_id = session.scalar(
+        select(Series.study_id)
+        .join(Instance, Instance.series_id == Series.id)
+        .join(Rendering, Rendering.instance_id == Instance.id)
+        .where(Rendering.id == prompt.rendering_id)
+    )
+    add_event(session, "prompt.withdrawn", "prompt", prompt.id, new={"study": study_id})
     session.execute(delete(Generation).where(Generation.prompt_id == prompt.id))
     session.execute(delete(Prompt).where(Prompt.id == prompt.id))
 
@@ -216,6 +227,7 @@ def _select_instead(session: Session, question_id: int, from_id: int, to_id: int
     latest = _latest_selections(session, question_id, from_id)
     remains = exists().where(Prompt.rendering_id == from_id, Prompt.question_id == question_id)
     is_needed = session.scalar(select(remains))
+    was: dict[int, JsonObject] = {}
     for row in latest:
         values = {
             "study_version_id": row.study_version_id,
@@ -225,9 +237,17 @@ def _select_instead(session: Session, question_id: int, from_id: int, to_id: int
         }
         has_one = session.scalar(select(Selection.id).filter_by(**values)) is not None
         if not is_needed and has_one:
+            was[row.id] = {name: getattr(row, name) for name in _OF_SELECTION}
             session.delete(row)
         elif not is_needed:
+            was[row.id] = {"rendering_id": from_id}
             row.rendering_id = to_id
         elif not has_one:
-            session.add(Selection(**values, reason=row.reason, skipped=row.skipped))
+            added = Selection(**values, reason=row.reason, skipped=row.skipped)
+            session.add(added)
+            session.flush()
+            was[added.id] = {"is_absent": True}
         session.flush()
+    if was:
+        study_id = session.get_one(StudyVersion, latest[0].study_version_id).study_id
+        keep_past(session, "study.selected_otherwise", study_id, "selection", was)

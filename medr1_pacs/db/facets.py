@@ -31,11 +31,13 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    update,
 )
 from sqlalchemy import insert as sql_insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
+from medr1_pacs.db.past import keep_past
 from medr1_pacs.db.rows import insert_into, iterate_chunks
 from medr1_pacs.db.tables import (
     Answer,
@@ -57,7 +59,7 @@ from medr1_pacs.db.tables import (
     StudyVersion,
 )
 from medr1_pacs.disclosure import AGE_MAX, BAND_YEARS
-from medr1_pacs.records.words import Certainty, Correctness, TruthUnit
+from medr1_pacs.records.words import Certainty, Correctness, JsonObject, TruthUnit
 
 OUTCOME = (
     "question_id",
@@ -74,7 +76,10 @@ ORIGIN = ("modality", "anatomy", "scanner_key", "study_year", "sex", "age_band")
 _IS_KNOWN = and_(ProjectStudy.patient_pseudonym.is_not(None), ProjectStudy.withdrawn_at.is_(None))
 """A project finds nothing of a study before it has names for it; who gives them writes the rows.
 Nor does it find anything of one that was withdrawn from it."""
-_OWN = ("study_id", "is_current", "study_version", "study_date")
+_OWN = ("study_id", "is_current", "study_version", "study_date", "truth")
+_CHANGED = "study.answers_changed"
+_TOLD = ("is_current", "study_version", "truth")
+"""What an export as of an earlier day has to know as it was."""
 
 
 def lock_studies(session: Session, study_ids: Collection[int]) -> None:
@@ -205,6 +210,23 @@ def refresh_many(session: Session, study_ids: Collection[int]) -> None:
         _write(session, _BY_STUDY, chunk)
 
 
+def fill_truths(session: Session) -> None:
+    """Write the truths of answers into narrow rows that an earlier schema made without."""
+    truth = (
+        select(newest_truth())
+        .select_from(Answer)
+        .join(Generation, Answer.generation_id == Generation.id)
+        .join(Prompt, Generation.prompt_id == Prompt.id)
+        .join(Rendering, Prompt.rendering_id == Rendering.id)
+        .where(Answer.id == AnswerFacet.answer_id)
+        .correlate(AnswerFacet)
+        .scalar_subquery()
+    )
+    session.execute(
+        update(AnswerFacet).values(truth=truth).execution_options(synchronize_session=False)
+    )
+
+
 def list_faults(session: Session, *, newest: int | None = None) -> list[int]:
     """Return the studies with an answer, of all or the newest, whose narrow row says something
     else."""
@@ -237,16 +259,23 @@ def _write(session: Session, statement: Select[Any], ids: Collection[int]) -> No
     outcomes = _ids_of(session, AnswerOutcome, OUTCOME, {_key(row, OUTCOME) for row in found})
     origins = _ids_of(session, AnswerOrigin, ORIGIN, {_key(row, ORIGIN) for row in found})
     changed = []
+    was: dict[tuple[int, int], dict[int, JsonObject]] = {}
     for row in found:
         outcome_id, origin_id = outcomes[_key(row, OUTCOME)], origins[_key(row, ORIGIN)]
         own = {name: getattr(row, name) for name in _OWN}
         has = {name: getattr(row, f"has_{name}") for name in _OWN}
+        if row.has_outcome_id is not None:
+            past = {name: has[name] for name in _TOLD if has[name] != own[name]}
+            if past:
+                was.setdefault((row.study_id, row.project_id), {})[row.answer_id] = past
         if (has, row.has_outcome_id, row.has_origin_id) != (own, outcome_id, origin_id):
             changed.append(
                 own
                 | {"project_id": row.project_id, "answer_id": row.answer_id}
                 | {"outcome_id": outcome_id, "origin_id": origin_id}
             )
+    for (study_id, project_id), values in sorted(was.items()):
+        keep_past(session, _CHANGED, study_id, "answer", values, project_id=project_id)
     if changed:
         insert = insert_into(session, AnswerFacet)
         written = {name: insert.excluded[name] for name in (*_OWN, "outcome_id", "origin_id")}
@@ -416,7 +445,7 @@ def _values(which: ColumnElement[bool]) -> Select[Any]:
     )
     is_current = func.coalesce(found.c.study_version == found.c.current_version, literal(False))
     return select(
-        *(each for each in found.c if each.name not in ("choice_text", "truth")),
+        *(each for each in found.c if each.name != "choice_text"),
         is_current.label("is_current"),
         correctness.label("correctness"),
     )

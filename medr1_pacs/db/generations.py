@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.audit import add_event, new_salt
 from medr1_pacs.db.claims import WorkQueue, database_now
 from medr1_pacs.db.facets import add_facets, lock_studies
+from medr1_pacs.db.recording import tell_records
 from medr1_pacs.db.rows import insert_into
 from medr1_pacs.db.tables import Answer, Checkpoint, Generation, Instance, Prompt, Rendering, Series
 from medr1_pacs.records.answers import ParsedAnswer, UnparsedGeneration
@@ -151,7 +152,9 @@ def record_answers(
         for generation, answer in parsed
         if generation.generation_id in due
     ]
-    add_facets(session, [answer_id for answer_id in recorded if answer_id is not None])
+    answer_ids = [answer_id for answer_id in recorded if answer_id is not None]
+    tell_records(session, "answer.parsed", "answer", answer_ids)
+    add_facets(session, answer_ids)
 
 
 def _record_answer(
@@ -167,6 +170,7 @@ def _record_answer(
             choice=parsed.choice,
             choice_text=choice_text,
             answered_at=database_now(session),
+            record_salt=new_salt(),
         )
         .on_conflict_do_nothing()
         .returning(Answer.id)
@@ -176,14 +180,6 @@ def _record_answer(
         .where(Generation.id == generation_id, Generation.state == GenerationState.GENERATED)
         .values(state=GenerationState.ANSWERED)
     )
-    if answer_id is not None:
-        add_event(
-            session,
-            "answer.parsed",
-            "answer",
-            answer_id,
-            new={"parse_status": parsed.status, "choice": parsed.choice},
-        )
     return answer_id
 
 
@@ -220,7 +216,7 @@ def _checkpoint_id(session: Session, identity: EngineIdentity) -> int:
     if (checkpoint_id := session.scalar(find)) is not None:
         return checkpoint_id
     # Two workers may use a checkpoint for the first time at the same moment.
-    session.execute(
+    added = session.scalar(
         insert_into(session, Checkpoint)
         .values(
             name=identity.checkpoint,
@@ -228,7 +224,11 @@ def _checkpoint_id(session: Session, identity: EngineIdentity) -> int:
             sha256=identity.checkpoint_sha256,
             is_demo=identity.is_demo,
             first_used_at=database_now(session),
+            record_salt=new_salt(),
         )
         .on_conflict_do_nothing()
+        .returning(Checkpoint.id)
     )
+    if added is not None:
+        tell_records(session, "checkpoint.registered", "checkpoint", [added])
     return session.scalars(find).one()

@@ -199,6 +199,7 @@ def find_study_detail(
         return None
     [row] = _rows(session, [study_id], now)
     return StudyDetail(
+        row_id=study_id,
         row=row,
         series=_series(session, study_id),
         versions=_versions(session, study_id),

@@ -11,10 +11,12 @@ from typing import Any
 from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.audit import add_event, new_salt
 from medr1_pacs.db.evidence import keep_answers
 from medr1_pacs.db.facets import lock_patients, refresh_facets
 from medr1_pacs.db.naming import unname_study
+from medr1_pacs.db.past import keep_past
+from medr1_pacs.db.recording import tell_records
 from medr1_pacs.db.rows import find_or_add
 from medr1_pacs.db.standards import derive_for_study
 from medr1_pacs.db.studies import reopen, set_state
@@ -147,7 +149,7 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     if not _lock_asked(session, row, study):
         return  # a prompt moved to another picture meanwhile: it is planned again
     for series_id, route in plan.routes.items():
-        _record_route(session, series_id, route)
+        _record_route(session, series_id, route, is_planned_again=row.version > 1)
     for planned in plan.questions:
         _record_question(session, study, planned, now)
     version.planned_at = now
@@ -155,6 +157,8 @@ def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datet
     derive_for_study(session, row)  # before: an answer is kept where the truths are equal
     for rendering in _drawn_already(session, study):
         keep_answers(session, rendering)
+    new = {"version": row.version, "questions": len(plan.questions)}
+    add_event(session, "study.planned", "study", row.id, new=new)
     state = StudyState.ASKED if plan.asks else StudyState.NOTHING_TO_ASK
     set_state(session, row, state, plan.reason)
     unname_study(session, row.id)
@@ -183,12 +187,23 @@ def _drawn_already(session: Session, study: StudyFacts) -> list[Rendering]:
     )
 
 
-def _record_route(session: Session, series_id: int, route: Route) -> None:
+def _record_route(
+    session: Session, series_id: int, route: Route, *, is_planned_again: bool
+) -> None:
     series = session.get_one(Series, series_id)
-    series.route_modality = route.modality
+    new = {
+        "route_modality": route.modality,
+        "anatomy": route.anatomy,
+        "plane": route.plane,
+        "weighting": route.weighting,
+        "stain": route.stain,
+    }
+    was = {name: getattr(series, name) for name in new if getattr(series, name) != new[name]}
+    if was and is_planned_again:
+        keep_past(session, "study.routed_otherwise", series.study_id, "series", {series_id: was})
+    for name, value in new.items():
+        setattr(series, name, value)
     series.route_reason = route.reason
-    series.anatomy, series.plane = route.anatomy, route.plane
-    series.weighting, series.stain = route.weighting, route.stain
 
 
 def _record_question(
@@ -239,15 +254,11 @@ def _add_selection(
 def _question_row(session: Session, question: QuestionIdentity, now: datetime) -> Question:
     values = asdict(question)
     key = {name: values.pop(name) for name in ("question_id", "version", "question_sha256")}
-    row, is_new = find_or_add(session, Question, key, **values, first_used_at=now)
+    row, is_new = find_or_add(
+        session, Question, key, **values, first_used_at=now, record_salt=new_salt()
+    )
     if is_new:
-        add_event(
-            session,
-            "question.registered",
-            "question",
-            row.id,
-            new={"question_id": question.question_id, "sha256": question.question_sha256},
-        )
+        tell_records(session, "question.registered", "question", [row.id])
     return row
 
 
@@ -327,7 +338,7 @@ def _record_prompt(
 
 
 def _record_truth(session: Session, known: KnownTruth, question: Question, now: datetime) -> None:
-    find_or_add(
+    row, is_new = find_or_add(
         session,
         ReferenceStandard,
         {
@@ -341,7 +352,10 @@ def _record_truth(session: Session, known: KnownTruth, question: Question, now: 
         certainty=Certainty.PROVEN,
         stated_by=known.source,
         stated_at=now,
+        record_salt=new_salt(),
     )
+    if is_new:
+        tell_records(session, "reference.derived", "reference_standard", [row.id])
 
 
 def withdraw_prompts(session: Session, checkpoint: str, *, studies_max: int) -> int:
@@ -381,13 +395,13 @@ def _withdraw_from_study(session: Session, study_id: int, checkpoint: str) -> No
         )
     )
     without_run = prompts.where(~exists().where(Generation.prompt_id == Prompt.id))
-    session.execute(delete(Prompt).where(Prompt.id.in_(without_run)))
+    deleted: Any = session.execute(delete(Prompt).where(Prompt.id.in_(without_run)))
     add_event(
         session,
         "study.prompts_withdrawn",
         "study",
         study.id,
-        new={"checkpoint": checkpoint},
+        new={"checkpoint": checkpoint, "prompts": deleted.rowcount},
         reason=f"the checkpoint {checkpoint} stands in no longer",
     )
     if study.state is StudyState.ASKED:

@@ -81,16 +81,15 @@ def set_provided_roles(
             tell_role(session, "account.role_removed", account, role, project, SERVICE)
     for project, role in sorted(set(given) - set(had)):
         row = get_project(session, project, rules, now)
-        session.add(
-            ProjectMember(
-                account_id=account_id,
-                project_id=row.id,
-                role=role,
-                is_from_provider=True,
-                added_at=now,
-            )
+        member = ProjectMember(
+            account_id=account_id,
+            project_id=row.id,
+            role=role,
+            is_from_provider=True,
+            added_at=now,
         )
-        tell_role(session, "account.role_given", account, role, project, SERVICE)
+        session.add(member)
+        tell_role(session, "account.role_given", account, role, project, SERVICE, member)
     if is_administrator is not None and is_administrator != account.is_administrator:
         account.is_administrator = is_administrator
         action = "account.role_given" if is_administrator else "account.role_removed"

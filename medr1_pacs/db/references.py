@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.audit import add_event, new_salt
 from medr1_pacs.db.facets import lock_patients, lock_studies, refresh_many
+from medr1_pacs.db.recording import tell_records
 from medr1_pacs.db.reference_keys import find_targets, find_used
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.standards import derive_for_import, find_options
@@ -139,9 +140,12 @@ def _add_statements(session: Session, new: NewImport) -> int:
     )
     session.add(row)
     session.flush()
-    session.execute(
-        insert(ReferenceStatement),
+    ids = session.scalars(
+        insert(ReferenceStatement).returning(ReferenceStatement.id),
         [_statement_values(row.id, new, each) for each in new.statements],
+    )
+    tell_records(
+        session, "reference.stated", "reference_statement", ids.all(), actor=new.imported_by
     )
     add_event(
         session,
@@ -318,4 +322,5 @@ def _statement_values(import_id: int, new: NewImport, each: NewStatement) -> dic
         "stated_by": line.stated_by or new.stated_by,
         "stated_at": line.stated_at or new.imported_at,
         "version": each.version,
+        "record_salt": new_salt(),
     }

@@ -32,7 +32,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
-from medr1_pacs.db.facets import newest_truth
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import (
     Answer,
@@ -58,6 +57,7 @@ from medr1_pacs.disclosure import AGE_MAX, shown_age, shown_moment
 from medr1_pacs.errors import AnswerNotFound
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Demo, Versions
 from medr1_pacs.records.planned import Decoding
+from medr1_pacs.records.reading import Reading
 from medr1_pacs.records.research import FIELDS, Count, FacetCounts, Page, ResearchAnswer
 from medr1_pacs.records.words import DatePolicy, PromptKind
 
@@ -237,7 +237,7 @@ def list_history(session: Session, answer_id: int) -> list[str]:
 
     The actions alone: a time would give a study's date away that a project does not show, and so
     would a reason that names a stored file, which is named by when it was received. Events of its
-    study are left out.
+    study are left out, and who looked at it.
     """
     made_from = session.execute(
         select(Answer.generation_id, Generation.prompt_id, Prompt.rendering_id)
@@ -259,7 +259,8 @@ def list_history(session: Session, answer_id: int) -> list[str]:
                     and_(AuditEvent.object_type == kind, AuditEvent.object_id == row_id)
                     for kind, row_id in objects.items()
                 )
-            )
+            ),
+            AuditEvent.action.not_in([*Reading]),
         )
         .order_by(AuditEvent.id)
     )
@@ -282,7 +283,7 @@ def wide_answers(project: str) -> Select[Any]:
         "answered_at": Answer.answered_at,
         "dates": Project.dates,
     }
-    return _joined(project, answer_columns() | more)
+    return joined_answers(project, answer_columns() | more)
 
 
 def answers_as_shown(project: str) -> Select[Any]:
@@ -302,7 +303,7 @@ def answers_as_shown(project: str) -> Select[Any]:
         ),
     }
     every = columns | derived
-    return _joined(project, {name: every[name] for name in FIELDS}).where(
+    return joined_answers(project, {name: every[name] for name in FIELDS}).where(
         AnswerFacet.is_current,
         Prompt.kind == PromptKind.PROTOCOL,
         Checkpoint.is_demo.is_(False),
@@ -369,12 +370,13 @@ def answer_columns() -> dict[str, Any]:
         "choice": Answer.choice,
         "choice_text": Answer.choice_text,
         "parse_status": Answer.parse_status,
-        "truth": newest_truth(),
+        "truth": AnswerFacet.truth,
         "seconds": Generation.seconds,
     }
 
 
-def _joined(project: str, columns: dict[str, Any]) -> Select[Any]:
+def joined_answers(project: str, columns: dict[str, Any]) -> Select[Any]:
+    """Build these columns of the whole answers of a project."""
     return (
         select(*(value.label(name) for name, value in columns.items()))
         .select_from(AnswerFacet)

@@ -8,8 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
 
+from medr1_pacs.db.audit import write_events
+from medr1_pacs.db.facets import fill_truths
+from medr1_pacs.db.recording import adopt_records
 from medr1_pacs.db.research_views import drop_views, renew_views, restore_views
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import SchemaMismatch
@@ -23,8 +27,20 @@ class Branch(StrEnum):
     VAULT = "vault"
 
 
-def upgrade_schema(database: Database, branch: Branch) -> None:
+APPEND_ONLY = ("audit_event", "audit_leaf", "audit_head")
+"""Tables that are only ever added to."""
+_LOG = "r0005"
+"""The schema that has the audit log."""
+
+
+def upgrade_schema(database: Database, branch: Branch, *, service_role: str | None = None) -> None:
     """Run the migrations that are missing.
+
+    Parameters
+    ----------
+    service_role
+        On PostgreSQL, whom the service connects as, where that is not who owns the tables: it may
+        use them all, and only add to the audit log.
 
     Raises
     ------
@@ -48,8 +64,45 @@ def upgrade_schema(database: Database, branch: Branch) -> None:
         restore_views(connection, views)
         if branch is Branch.RESEARCH:
             renew_views(connection)
+            if current is not None and current < _LOG:
+                with Session(connection, join_transaction_mode="rollback_only") as session:
+                    fill_truths(session)
+                    adopt_records(session)
+                    write_events(session)
+            if service_role is not None:
+                _grant_service(connection, service_role)
     # An upgrade that finds no scripts does nothing, and says nothing.
     check_schema(database, branch)
+
+
+def _grant_service(connection: Connection, role: str) -> None:
+    """Let a role use the tables, and add to the log without changing it."""
+    preparer = connection.dialect.identifier_preparer
+    name = preparer.quote_identifier(role)
+    schema = connection.scalar(text("SELECT quote_ident(current_schema())"))
+    for statement in (
+        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}",
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {name}",
+        f"REVOKE UPDATE, DELETE, TRUNCATE ON {', '.join(APPEND_ONLY)} FROM {name}",
+        f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON schema_version_research FROM {name}",
+    ):
+        connection.execute(text(statement))
+
+
+def may_change_log(session: Session) -> bool:
+    """Whether the role of a session could change the audit log, as its owner can."""
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    return bool(
+        session.scalar(
+            text(
+                "SELECT has_table_privilege('audit_event', 'UPDATE') "
+                "OR pg_has_role(relowner, 'USAGE') FROM pg_class "
+                "WHERE oid = 'audit_event'::regclass"
+            )
+        )
+    )
 
 
 def check_schema(database: Database, branch: Branch) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import exists, insert, or_, select, union, update
 from sqlalchemy.orm import Session, aliased
 
+from medr1_pacs.db.audit import new_salt
+from medr1_pacs.db.recording import tell_records
 from medr1_pacs.db.rows import CHUNK, iterate_chunks
 from medr1_pacs.db.tables import (
     Instance,
@@ -173,7 +175,9 @@ def _derive(session: Session, stated: Sequence[_Stated], study_ids: Collection[i
     # What stands under the same key by another statement is an error, and says so.
     new = [row for row in rows if there.get(_key(row)) != row["statement_id"]]
     for first in range(0, len(new), CHUNK):
-        session.execute(insert(ReferenceStandard), new[first : first + CHUNK])
+        rows_now = [row | {"record_salt": new_salt()} for row in new[first : first + CHUNK]]
+        ids = session.scalars(insert(ReferenceStandard).returning(ReferenceStandard.id), rows_now)
+        tell_records(session, "reference.derived", "reference_standard", ids.all())
     _supersede(session, study_of)
     return {study_of[row["instance_id"]] for row in new}
 
@@ -206,7 +210,7 @@ def _supersede(session: Session, instance_ids: Collection[int]) -> None:
     is_superseded = exists().where(*same, later.version > ReferenceStandard.version)
     now = datetime.now(UTC)
     for chunk in iterate_chunks(instance_ids):
-        session.execute(
+        superseded = session.scalars(
             update(ReferenceStandard)
             .where(
                 ReferenceStandard.instance_id.in_(chunk),
@@ -214,7 +218,11 @@ def _supersede(session: Session, instance_ids: Collection[int]) -> None:
                 is_superseded,
             )
             .values(superseded_at=now)
+            .returning(ReferenceStandard.id)
             .execution_options(synchronize_session=False)
+        )
+        tell_records(
+            session, "reference.superseded", "reference_standard", sorted(superseded.all())
         )
 
 

@@ -30,13 +30,16 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.claims import UNCLAIMED
 from medr1_pacs.db.facets import lock_patients
+from medr1_pacs.db.recording import keep_commitments
 from medr1_pacs.db.rows import Value, iterate_chunks, select_among
 from medr1_pacs.db.studies import get_locked, set_state
 from medr1_pacs.db.tables import (
     Answer,
     AnswerFacet,
+    AuditEvent,
     Generation,
     Instance,
+    PastValue,
     Patient,
     Project,
     ProjectStudy,
@@ -258,6 +261,7 @@ def take_study(
     study.age_years = study.study_date = None
     session.flush()
     _take_sex(session, study.patient_id)
+    _take_past(session, study_id)
 
 
 _OF_SERIES = (
@@ -329,6 +333,7 @@ def _take_use(session: Session, study_id: int, project_id: int, now: datetime) -
 
 def _take_work(session: Session, study_id: int) -> None:
     """Empty prompts, generations and answers; whoever holds a claim on one records nothing."""
+    keep_commitments(session, "answer", set(session.scalars(_answers(study_id))))
     renderings = _renderings(study_id)
     session.execute(
         update(Rendering)
@@ -359,6 +364,8 @@ def _take_work(session: Session, study_id: int) -> None:
 
 def _take_truths(session: Session, study: Study) -> None:
     instances = select(Instance.id).join(Series).where(Series.study_id == study.id)
+    standards = select(ReferenceStandard.id).where(ReferenceStandard.instance_id.in_(instances))
+    keep_commitments(session, "reference_standard", set(session.scalars(standards)))
     session.execute(
         update(ReferenceStandard)
         .where(ReferenceStandard.instance_id.in_(instances))
@@ -367,6 +374,8 @@ def _take_truths(session: Session, study: Study) -> None:
     stated = ReferenceStatement.study_id == study.id
     if not _has_others(session, study):
         stated = or_(stated, ReferenceStatement.patient_id == study.patient_id)
+    statements = select(ReferenceStatement.id).where(stated)
+    keep_commitments(session, "reference_statement", set(session.scalars(statements)))
     session.execute(update(ReferenceStatement).where(stated).values(truth=None, certainty=None))
 
 
@@ -377,6 +386,14 @@ def _has_others(session: Session, study: Study) -> bool:
         Study.state != StudyState.WITHDRAWN,
     )
     return bool(session.scalar(select(other)))
+
+
+def _take_past(session: Session, study_id: int) -> None:
+    """Forget what research was shown of a study before."""
+    events = select(AuditEvent.id).where(
+        AuditEvent.object_type == "study", AuditEvent.object_id == study_id
+    )
+    session.execute(delete(PastValue).where(PastValue.event_id.in_(events)))
 
 
 def _take_sex(session: Session, patient_id: int) -> None:

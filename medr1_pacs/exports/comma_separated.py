@@ -15,7 +15,8 @@ from typing import Any
 from medr1_pacs.records.words import JsonObject
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
-_BEGINS_A_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+BEGINS_A_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+"""First characters that make a spreadsheet calculate."""
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[JsonObject]) -> Iterator[str]:
@@ -36,7 +37,7 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text
+    return f"'{text}" if text.startswith(BEGINS_A_FORMULA) else text
 
 
 class _Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,17 @@ class DictionaryEntry:
 def describe_fields(record: type) -> tuple[DictionaryEntry, ...]:
     """Return the fields of a dataclass in order, each with the comment that stands below it.
 
+    Those of a class that it extends come first.
+
     Raises
     ------
     ValueError
         A field has none.
     """
+    inherited = [base for base in record.__bases__ if is_dataclass(base)]
+    entries = [entry for base in inherited for entry in describe_fields(base)]
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(record))).body
     assert isinstance(definition, ast.ClassDef)
-    entries = []
     for field, below in zip(definition.body, [*definition.body[1:], None], strict=True):
         if not isinstance(field, ast.AnnAssign):
             continue

@@ -148,6 +148,8 @@ class PromptCount:
 class StudyDetail:
     """One study in detail; long lists are cut, and say so by being as long as they may."""
 
+    row_id: int
+    """What events of it name it by."""
     row: StudyRow
     series: tuple[SeriesDetail, ...]
     versions: tuple[VersionDetail, ...]

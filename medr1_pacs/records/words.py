@@ -157,6 +157,24 @@ class QuarantineReason(StrEnum):
     WITHDRAWN = "withdrawn"  #: it was withdrawn or opted out, and the site sets such arrivals aside
 
 
+class ExportState(StrEnum):
+    """Where an export is that somebody asked for on a page."""
+
+    REQUESTED = "requested"  #: it waits for its turn, or to be tried again
+    RUNNING = "running"  #: a process writes it
+    FINISHED = "finished"  #: it can be downloaded
+    FAILED = "failed"  #: given up; `error` says why
+    REMOVED = "removed"  #: its files are gone; `removed_because` says why
+
+
+class ExportRemoval(StrEnum):
+    """Why an export is removed."""
+
+    EXPIRED = "expired"  #: it was kept as long as exports are
+    PERSON = "person"  #: somebody wished so
+    WITHDRAWAL = "withdrawal"  #: it had, or may have had, a study that was withdrawn since
+
+
 class Role(StrEnum):
     """What an account may do in a project, or in the whole site."""
 

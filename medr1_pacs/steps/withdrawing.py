@@ -1,6 +1,6 @@
 """study -> nothing: take away what must go, and see that it stays gone.
 
-    request -> certificate -> list -> vault -> rows -> files, pictures -> finished
+    request -> certificate -> list -> exports -> vault -> rows -> files, pictures -> finished
 
 The list outside comes before anything goes: a crash anywhere, or a backup that is restored, lets
 the same withdrawal be carried out again, and doing any of it again changes nothing. One process at
@@ -62,7 +62,9 @@ from medr1_pacs.records.withdrawals import (
     WithdrawnEntry,
 )
 from medr1_pacs.records.words import JsonObject, WithdrawnKind
+from medr1_pacs.steps.carrying_out_exports import remove_withdrawn
 from medr1_pacs.steps.withholding import Withholding
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore, StoredName
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.storage.withdrawn_list import WithdrawnList
@@ -108,6 +110,7 @@ class Withdrawer:
     withdrawn_list: WithdrawnList
     site_key: bytes
     headers: HeaderReader
+    exports: ExportStore
     settle: timedelta = SETTLE
     _taken: set[int] = field(default_factory=set)
     """Withdrawals of which everything went already in this process."""
@@ -247,6 +250,9 @@ class Withdrawer:
             if each.key is not None
         )
         now = datetime.now(UTC)
+        # Before the rows: an export that is being written then begins anew, without them.
+        projects = {use["project"] for study in certificate["studies"] for use in study["uses"]}
+        remove_withdrawn(self.database, self.exports, projects, now)
         # As it stood when it began: after a crash the rows say less.
         key_of = {study["study_id"]: study["key"] for study in certificate["studies"]}
         whole = set(key_of)

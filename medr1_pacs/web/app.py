@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import (
     AnswerNotFound,
+    ExportRefused,
     ReferenceRefused,
     SnapshotNotFound,
     SnapshotRefused,
@@ -25,6 +26,7 @@ from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.steps.estimating import GroupingRefused
 from medr1_pacs.steps.importing_references import Options
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web import health
@@ -39,6 +41,7 @@ from medr1_pacs.web.pages import (
     accounts,
     accuracy,
     answers,
+    audit,
     operations,
     provider,
     re_identification,
@@ -47,6 +50,9 @@ from medr1_pacs.web.pages import (
     snapshots,
     start,
     withdrawals,
+)
+from medr1_pacs.web.pages import (
+    exports as export_pages,
 )
 from medr1_pacs.web.pages.templating import STATIC_FOLDER
 from medr1_pacs.web.security import failures
@@ -67,6 +73,7 @@ _REFUSALS = {
     GroupingRefused: 422,
     ProjectNeeded: 422,
     SnapshotRefused: 409,
+    ExportRefused: 409,
     ReferenceRefused: 422,
     WithdrawalRefused: 409,
     VaultMissing: 503,
@@ -81,6 +88,7 @@ def make_app(
     instance_store: InstanceStore,
     picture_store: PictureStore,
     *,
+    exports: ExportStore | None = None,
     vault: Database | None = None,
     door: Door | None = None,
     site_rules: SiteRules | None = None,
@@ -88,9 +96,9 @@ def make_app(
 ) -> FastAPI:
     """Build the application over one database and one storage folder.
 
-    Without a door it is that of a browser on this machine; without the vault, nobody is
-    re-identified; without the options of the question bank, truths are of questions that were
-    asked.
+    Without a door it is that of a browser on this machine; without the store of exports, none is
+    downloaded; without the vault, nobody is re-identified; without the options of the question
+    bank, truths are of questions that were asked.
     """
     door = door or Door()
     # The interactive documentation would load its scripts from another host.
@@ -105,6 +113,7 @@ def make_app(
     app.state.vault = vault
     app.state.instance_store = instance_store
     app.state.picture_store = picture_store
+    app.state.export_store = exports
     app.state.site_rules = site_rules or SiteRules()
     app.state.options = options or {}
     app.state.door = door
@@ -121,10 +130,12 @@ def make_app(
         start.router,
         operations.router,
         withdrawals.router,
+        audit.router,
         answers.router,
         accuracy.router,
         re_identification.router,
         snapshots.router,
+        export_pages.router,
         references.router,
         api_projects.router,
         api_answers.router,

@@ -11,6 +11,7 @@ from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import VaultMissing
 from medr1_pacs.projects import ProjectRules
 from medr1_pacs.steps.importing_references import Options
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.web.security.door import Door, Transport
@@ -49,6 +50,11 @@ def _picture_store(request: Request) -> PictureStore:
     return store
 
 
+def _export_store(request: Request) -> ExportStore:
+    store: ExportStore = request.app.state.export_store
+    return store
+
+
 def _site_rules(request: Request) -> SiteRules:
     rules: SiteRules = request.app.state.site_rules
     return rules
@@ -74,6 +80,7 @@ Vault = Annotated[Database, Depends(_vault)]
 """The identities: for a route that asks for a custodian, and writes an event."""
 Instances = Annotated[InstanceStore, Depends(_instance_store)]
 Pictures = Annotated[PictureStore, Depends(_picture_store)]
+Exports = Annotated[ExportStore, Depends(_export_store)]
 Site = Annotated[SiteRules, Depends(_site_rules)]
 QuestionOptions = Annotated[Options, Depends(_options)]
 """Question id -> options, of the question bank."""

@@ -11,13 +11,15 @@ count and the facets; then what the narrow row adds to the transaction of an ans
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
 import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -32,6 +34,7 @@ from servers import PostgresqlServer
 from sqlalchemy import event, func, insert, select, text
 
 from medr1_pacs.db import generations
+from medr1_pacs.db.audit import new_salt
 from medr1_pacs.db.facets import refresh_facets
 from medr1_pacs.db.generations import claim_generations, record_generated
 from medr1_pacs.db.research import count_facets, count_found, find_page
@@ -117,7 +120,14 @@ def take(rows: Iterator[dict[str, Any]], number: int) -> Iterator[dict[str, Any]
         yield row
 
 
-def fill(database: Database, answers: int) -> None:
+def fill(
+    database: Database,
+    answers: int,
+    *,
+    projects: Mapping[str, float] = PROJECTS,
+    chat_text: str = "<|im_start|>user",
+    raw_output: str = "",
+) -> None:
     """Write answers and all that they stand on, of a hospital with eight modalities."""
     studies = answers // ANSWERS_A_STUDY
     rng = random.Random(7)
@@ -134,7 +144,7 @@ def fill(database: Database, answers: int) -> None:
         (
             {"id": number, "name": name, "title": "", "approval_number": "", "purpose": "",
              "dates": "year", "created_at": NOON}
-            for number, name in enumerate(PROJECTS, 1)
+            for number, name in enumerate(projects, 1)
         ),
     )  # fmt: skip
     writer.write(
@@ -142,7 +152,7 @@ def fill(database: Database, answers: int) -> None:
         (
             {"id": number, "question_id": q.id, "version": 1, "question_sha256": f"{number:064x}",
              "modality": q.modality, "task": q.task, "role": q.role, "definition": {},
-             "first_used_at": NOON}
+             "first_used_at": NOON, "record_salt": new_salt()}
             for number, q in enumerate(bank, 1)
         ),
     )  # fmt: skip
@@ -150,7 +160,7 @@ def fill(database: Database, answers: int) -> None:
         Checkpoint,
         (
             {"id": number, "name": name, "revision": "r", "sha256": f"{number:064x}",
-             "is_demo": False, "first_used_at": NOON}
+             "is_demo": False, "first_used_at": NOON, "record_salt": new_salt()}
             for number, name in enumerate(names, 1)
         ),
     )  # fmt: skip
@@ -177,7 +187,7 @@ def fill(database: Database, answers: int) -> None:
             for n in range(1, studies + 1)
         ),
     )  # fmt: skip
-    shares, weights = range(1, 1 + len(PROJECTS)), list(PROJECTS.values())
+    shares, weights = range(1, 1 + len(projects)), list(projects.values())
     writer.write(
         ProjectStudy,
         (
@@ -240,6 +250,7 @@ def fill(database: Database, answers: int) -> None:
         ),
     )  # fmt: skip
     decoding = Decoding(think=True, max_new_tokens=256).to_json()
+    decoding_sha256 = hashlib.sha256(json.dumps(decoding, sort_keys=True).encode()).hexdigest()
 
     def asked() -> Iterator[tuple[int, int, int]]:
         """Yield (answer, study, question)."""
@@ -258,7 +269,8 @@ def fill(database: Database, answers: int) -> None:
              "requested_checkpoint": "ct", "checkpoint": "ct", "coverage": "in",
              "options": ["one", "two", "three", "four"], "option_order": [0, 1, 2, 3],
              "prompt_text": "What does this picture show? A)one, B)two, C)three, D)four",
-             "prompt_sha256": f"{number:064x}", "decoding": decoding, "decoding_sha256": "d" * 64,
+             "prompt_sha256": f"{number:064x}", "decoding": decoding,
+             "decoding_sha256": decoding_sha256,
              "created_at": NOON}
             for number, n, q in asked()
         ),
@@ -278,7 +290,7 @@ def fill(database: Database, answers: int) -> None:
              "is_ready": True, "png_sha256": f"{n:064x}",
              "checkpoint_id": 1 + modalities.index(kinds[n - 1]), "engine": "in_process",
              "versions": {"python": "3.11"}, "dtype": "bfloat16", "attention": "sdpa",
-             "chat_text": "<|im_start|>user", "raw_output": "", "finish_reason": "stop",
+             "chat_text": chat_text, "raw_output": raw_output, "finish_reason": "stop",
              "prompt_tokens": 300, "completion_tokens": 60, "seconds": 0.1, "created_at": NOON,
              "due_at": NOON, "attempts": 0, "losses": 0, "is_suspect": False,
              "is_claimed_alone": False}
@@ -300,6 +312,7 @@ def fill(database: Database, answers: int) -> None:
                 "choice": choice or None,
                 "choice_text": TEXTS.get(choice),
                 "answered_at": NOON + timedelta(seconds=number),
+                "record_salt": new_salt(),
             }  # fmt: skip
 
     writer.write(Answer, stored())
@@ -307,7 +320,7 @@ def fill(database: Database, answers: int) -> None:
         ReferenceStandard,
         (
             {"instance_id": n, "question_id": q, "truth": "one", "source": "header",
-             "stated_by": "header", "version": 1, "stated_at": NOON}
+             "stated_by": "header", "version": 1, "stated_at": NOON, "record_salt": new_salt()}
             for n, q in {(n, q) for number, n, q in asked() if number % 3 == 0}
         ),
     )  # fmt: skip

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from servers import find_free_port, find_program, wait_until
 from watching import Watch
-from whole_site import PASSWORD, WholeSite, fill, open_whole_site
+from whole_site import PASSWORD, WholeSite, fill, have_exports, open_whole_site
 
 from medr1_pacs.processes import module_command
 
@@ -62,6 +62,7 @@ def filled_data_dir(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFact
             shutil.copytree(migrated_sqlite, filling)
             with open_whole_site(filling) as site:
                 fill(site)
+                have_exports(site)
             filling.rename(data_dir)
     return data_dir
 

@@ -16,6 +16,7 @@ from browsers import (
     browse,
     give_token,
     have_account,
+    make_finished_export,
     make_pages,
     sign_in,
     signed_in_client,
@@ -36,6 +37,7 @@ from pynetdicom.sop_class import Verification
 from sqlalchemy import func, select
 
 from medr1_pacs.asking import Questionnaire
+from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.associations import record_associations
 from medr1_pacs.db.instances import record_instance
 from medr1_pacs.db.sessions import Database
@@ -71,7 +73,10 @@ from medr1_pacs.steps.naming import name_for_research
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.reconciling import ReconcileReport
 from medr1_pacs.steps.rendering import render_planned
+from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.withdrawing import Withdrawer
+from medr1_pacs.storage.audit_files import HeadsFile
+from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.storage.withdrawn_list import WithdrawnList
@@ -82,6 +87,7 @@ __all__ = [
     "browse",
     "give_token",
     "have_account",
+    "make_finished_export",
     "make_pages",
     "sign_in",
     "signed_in_client",
@@ -104,7 +110,16 @@ def indexer(
 
 
 @pytest.fixture
-def withdrawer(indexer: Indexer, pictures: PictureStore, tmp_path: Path) -> Withdrawer:
+def sealer(database: Database, tmp_path: Path) -> Sealer:
+    """Who seals the audit log, and signs it whenever anything happened."""
+    key = SigningKey.generate("medr1-pacs/test")
+    return Sealer(database, (key,), HeadsFile(tmp_path / "audit-heads.jsonl"))
+
+
+@pytest.fixture
+def withdrawer(
+    indexer: Indexer, pictures: PictureStore, exports: ExportStore, tmp_path: Path
+) -> Withdrawer:
     """Carries out withdrawals beside the indexer; waits for no picture to settle."""
     return Withdrawer(
         indexer.database,
@@ -114,6 +129,7 @@ def withdrawer(indexer: Indexer, pictures: PictureStore, tmp_path: Path) -> With
         WithdrawnList(tmp_path / "withdrawn.jsonl", SITE_KEY),
         SITE_KEY,
         indexer.headers,
+        exports,
         settle=timedelta(0),
     )
 

@@ -97,6 +97,11 @@ GET /projects/{project}/snapshots                                              2
 GET /projects/{project}/snapshots/{name}                                       200 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/snapshots/{name}/answers.{output}                      200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/snapshots                                             303 | in 403 + 403 404 404 in | in in in in
+GET /projects/{project}/exports                                                200 | in 403 + + 404 404 in | in in in in | +
+GET /projects/{project}/fragments/exports                                      200 | in 403 + + 404 404 in | in in in in | +
+POST /projects/{project}/exports                                               303 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/exports/{export_id}/export.zip                         200 | in 403 + + 404 404 in | in in in in
+POST /projects/{project}/exports/{export_id}/remove                            303 | in 403 + 403 404 404 in | in in in in | +
 -- of a project's custodians
 GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in | +
 POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in | +
@@ -129,6 +134,7 @@ GET /operations/quarantine/{stored_name}                                       2
 GET /operations/withdrawals                                                    200 | in 403 403 403 + 403 in | in in in in
 GET /operations/withdrawals/{withdrawal_id}                                    200 | in 403 403 403 + 403 in | in in in in
 POST /operations/studies/{study_instance_uid}/withdraw                         303 | in 403 403 403 + 403 in | in in in in
+GET /operations/audit                                                          200 | in 403 403 403 + 403 in | in in in in
 GET /operations/refused                                                        200 | in 403 403 403 + 403 in | in in in in
 POST /operations/studies/{study_instance_uid}/retry                            303 | in 403 403 403 + 403 in | in in in in
 POST /operations/studies/{study_instance_uid}/complete                         303 | in 403 403 403 + 403 in | in in in in
@@ -222,6 +228,7 @@ class Place:
             "/accounts/{name}/roles": {"role": "reader", "project": "lung"},
             "/accounts/{name}/roles/remove": {"role": "reader", "project": "lung"},
             "/projects/{project}/snapshots": {"name": f"Figure {number}"},
+            "/projects/{project}/exports": {"formats": "csv"},
             "/operations/quarantine/{stored_name}/drop": {"reason": "a phantom"},
             "/operations/studies/{study_instance_uid}/withdraw": {"reason": "a test"},
             "/projects/{project}/re-identify": {
@@ -242,7 +249,9 @@ class Place:
 
 
 @pytest.fixture
-def place(answered, indexer, index, store, pictures, database, rows, have_account):
+def place(
+    answered, indexer, index, store, pictures, database, rows, have_account, make_finished_export
+):
     indexer.rules = RULES
     held = [make_instance(SOPInstanceUID=make_uid(), StudyInstanceUID="1.2.3.4") for _ in range(2)]
     for ds in held:
@@ -281,6 +290,8 @@ def place(answered, indexer, index, store, pictures, database, rows, have_accoun
             "answer_id": found(database, "lung")[0].answer_id,
             "patient": found(database, "lung")[0].patient_pseudonym,
             "withdrawal_id": withdrawal_id,
+            "export_id": make_finished_export("lung", "researcher"),
+            "export_id to remove": make_finished_export("lung", "researcher"),
             "study_instance_uid": "1.2.3.6",
             "study_instance_uid to retry": "1.2.3.7",
             "study_instance_uid to accept": "1.2.3.4",
@@ -427,6 +438,10 @@ OF_ANOTHER_PROJECT = [
     "/projects/lung/accuracy?patient={patient}",
     "/projects/lung/accuracy.csv?by=scanner",
     "/projects/heart/accuracy",
+    "/projects/lung/exports/{export}/export.zip",
+    "/projects/lung/exports",
+    "/projects/heart/exports",
+    "/projects/heart/exports/{export}/export.zip",
     "/projects/lung/snapshots",
     "/projects/lung/snapshots/Of hearts",
     "/projects/lung/snapshots/Of hearts/answers.csv",
@@ -450,7 +465,7 @@ OF_ANOTHER_PROJECT = [
 
 @pytest.mark.parametrize("caller", ["browser", "token"])
 def test_what_another_project_has_is_as_if_it_was_not(
-    app, answered, indexer, database, sign_in, give_token, caller
+    app, answered, indexer, database, sign_in, give_token, make_finished_export, caller
 ):
     """Asked before there is anything of the other project, and after: equal to the byte."""
     indexer.rules = RULES
@@ -462,6 +477,7 @@ def test_what_another_project_has_is_as_if_it_was_not(
         "patient": patient_pseudonym(SITE_KEY, "heart", patient_key),
         "study": pseudonymous_uid(SITE_KEY, "heart", "1.2.3.5"),
         "study_uid": "1.2.3.5",
+        "export": 1,
     }
 
     def ask():
@@ -473,10 +489,14 @@ def test_what_another_project_has_is_as_if_it_was_not(
         make_instance(StudyInstanceUID="1.2.3.5", PatientID="of hearts"), called_ae_title="HEART"
     )
     make_snapshot(database, "heart", "Of hearts", AnswerFilters(), actor="test")
+    export_id = make_finished_export("heart", "anna")
 
     first = found(database, "heart")[0]
     told = {"answer_id": first.answer_id, "patient": first.patient_pseudonym}
-    assert told | {"study": first.study_instance_uid, "study_uid": "1.2.3.5"} == ids
+    assert (
+        told | {"study": first.study_instance_uid, "study_uid": "1.2.3.5", "export": export_id}
+        == ids
+    )
     for path, one, other in zip(OF_ANOTHER_PROJECT, before, ask(), strict=True):
         assert one == other, path
 

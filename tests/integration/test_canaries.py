@@ -18,11 +18,20 @@ from html import escape, unescape
 from urllib.parse import quote, quote_plus, urljoin
 
 import pytest
-from factories import dataset_bytes, make_file_meta, make_instance, make_uid, put_instance
+from factories import (
+    SITE_KEY,
+    dataset_bytes,
+    make_file_meta,
+    make_instance,
+    make_uid,
+    put_instance,
+)
 from pydicom.dataset import Dataset
 from sqlalchemy import text
 
+from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.audit import add_event
+from medr1_pacs.db.exporting import EVERYTHING
 from medr1_pacs.db.projects import declare_projects
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.research_views import grant_research
@@ -36,6 +45,8 @@ from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import DatePolicy
+from medr1_pacs.steps.exporting import ExportRequest, TableFormat
+from medr1_pacs.steps.making_exports import make_export
 
 STUDY_DAY, BORN = date(1987, 6, 11), date(1921, 3, 7)
 DAYS = [STUDY_DAY, *(date(1987, 6, day) for day in (12, 13, 14, 15))]
@@ -288,6 +299,21 @@ def logged(caplog):
     return lambda: "\n".join(map(formatter.format, caplog.records)).encode()
 
 
+@pytest.fixture
+def export(database, pictures, sealer, tmp_path):
+    """Export all of a project in every format; returns name -> bytes of its files."""
+
+    def export(project):
+        folder = tmp_path / "export"
+        request = ExportRequest(project=project, filters=EVERYTHING, formats=tuple(TableFormat))
+        key = SigningKey.generate(sealer.origin)
+        make_export(database, pictures, sealer, key, SITE_KEY, folder, request, actor="operator")
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    return export
+
+
 RE_IDENTIFIED = "POST /projects/lung/re-identify"
 """The one answer that names a patient, since that is what it is for: a custodian's form says why,
 and an event tells of it. Everything else that a custodian gets, the form's own page too, is
@@ -304,7 +330,7 @@ def re_identify(client, database) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("policy", list(DatePolicy))
 def test_who_a_patient_is_and_when_they_came_leaves_by_no_way(
-    lung, app, sign_in, database, logged, rows, request, tmp_path, policy
+    lung, app, sign_in, database, logged, rows, request, tmp_path, export, policy
 ):
     first_day = datetime.now(UTC).date()
     lung(policy)
@@ -325,6 +351,7 @@ def test_who_a_patient_is_and_when_they_came_leaves_by_no_way(
     found = (each.to_json() for each in iterate_found(database, "lung", AnswerFilters()))
     assert write_sqlite(file, entries, found) > 0
     pages["file", "research.sqlite"] = 200, file.read_bytes()
+    pages |= {("export", name): (200, data) for name, data in export("lung").items()}
     if not database.is_sqlite:
         pages["view", "research_answers"] = 200, read_view(database, request)
     operator = crawl(sign_in(app, "engineer", is_administrator=True), "/", "/operations")
@@ -361,6 +388,8 @@ def assert_enough_was_searched(pages, operator, policy):
     assert shown == {200, 403, 405}  # the last of the addresses of forms
     assert sum(b"\x89PNG" in data for _, data in pages.values()) >= 4
     assert any(url.endswith("/answers.csv") for _, url in pages)
+    exported = {url for role, url in pages if role == "export"}
+    assert {f"answers.{each}" for each in TableFormat} | {"events.jsonl", "left_out.csv"} < exported
     assert any("snapshots/Table/answers.jsonl" in url for _, url in pages)
     assert any("/quarantine/" in url for url in operator)
     assert any(f"/studies/{UIDS['StudyInstanceUID']}" in url for url in operator)

@@ -17,13 +17,14 @@ ODD = 'Lunge "n\'Herz" & <b>?#+;=é\u202fx'
 
 
 @pytest.fixture
-def odd(answered, indexer, database):
-    """A project and a snapshot whose names mean something to browsers."""
+def odd(answered, indexer, database, make_finished_export):
+    """A project, with an export, and a snapshot whose names mean something to browsers."""
     indexer.rules = ProjectRules(
         (Project("default"), Project(ODD)), (ProjectRule(ODD, {"called_ae_title": "ODD"}),)
     )
     answered(called_ae_title="ODD")
     make_snapshot(database, ODD, '"; filename="x.html', AnswerFilters(), actor="test")
+    make_finished_export(ODD, "anna")
 
 
 def test_every_link_of_a_project_with_an_odd_name_leads_where_it_says(odd, app, sign_in):
@@ -40,6 +41,7 @@ def test_every_link_of_a_project_with_an_odd_name_leads_where_it_says(odd, app, 
 
     assert len([url for url in seen if "/snapshots/" in url]) >= 3
     assert any("picture.png" in url for url in seen)
+    assert any(url.endswith("/exports/1/export.zip") for url in seen)
 
 
 def test_the_name_of_a_file_is_made_of_letters_alone(odd, app, sign_in):
@@ -47,9 +49,13 @@ def test_the_name_of_a_file_is_made_of_letters_alone(odd, app, sign_in):
     page = client.get("/").text
     [project] = {unescape(each) for each in re.findall(r'href="(/projects/[^"]+)/answers"', page)}
 
-    for path in ("answers.csv", "snapshots/%22; filename=%22x.html/answers.csv"):
+    for path in (
+        "answers.csv",
+        "snapshots/%22; filename=%22x.html/answers.csv",
+        "exports/1/export.zip",
+    ):
         header = client.get(f"{project}/{path}").headers["content-disposition"]
-        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+\.csv"', header)
+        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+\.(csv|zip)"', header)
 
 
 def test_a_redirect_after_a_form_stays_in_its_project(odd, app, sign_in):

@@ -121,7 +121,7 @@ def test_an_upgrade_that_finds_no_scripts_does_not_pass_for_one(tmp_path, branch
 def test_a_file_keeps_the_words_of_answers_by_triggers(database):
     with database.connection() as connection:
         triggers = connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
-        assert set(triggers) == {
+        assert {name for name in triggers if name.startswith("answer")} == {
             "answer_words_insert",
             "answer_words_delete",
             "answer_words_update",

@@ -702,8 +702,8 @@ def test_who_may_look_may_not_decide(client, add_study, full_site, rows):
     ):
         assert post(client, action, reason="a test").status_code == 403
 
-    assert client.get(study).status_code == 200
     assert len(rows(AuditEvent)) == before
+    assert client.get(study).status_code == 200
 
 
 # -- for programs ------------------------------------------------------------------------------

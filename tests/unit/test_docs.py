@@ -20,6 +20,7 @@ from medr1_pacs.records.accuracy import FIGURES, AccuracyRow, Grouping
 from medr1_pacs.records.answers import StoredAnswer
 from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.people import Scope
+from medr1_pacs.records.reading import Reading
 from medr1_pacs.records.references import Fault
 from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import (
@@ -80,6 +81,7 @@ SCREENSHOTS = {
     "answer",
     "accuracy",
     "snapshot",
+    "exports",
     "operations",
     "study",
     "accounts",
@@ -261,6 +263,10 @@ def test_every_role_and_every_scope_has_its_row():
 
 
 # -- research ----------------------------------------------------------------------------------
+
+
+def test_every_kind_of_reading_has_its_row():
+    assert set(table_under(read("auditors.md"), "Who read what")) == set(Reading)
 
 
 def test_every_filter_has_its_row_as_the_source_says_it():

@@ -23,7 +23,14 @@ from medr1_pacs.db.tables.asked import (
 )
 from medr1_pacs.db.tables.base import Base
 from medr1_pacs.db.tables.ending import Withdrawal, WithdrawnKey
-from medr1_pacs.db.tables.operation import AuditEvent, Lease, Worker
+from medr1_pacs.db.tables.operation import (
+    AuditEvent,
+    AuditHead,
+    AuditLeaf,
+    Lease,
+    PastValue,
+    Worker,
+)
 from medr1_pacs.db.tables.people import (
     Account,
     AccountSession,
@@ -55,6 +62,7 @@ from medr1_pacs.db.tables.research import (
     AnswerFacet,
     AnswerOrigin,
     AnswerOutcome,
+    ProjectExport,
     Snapshot,
     SnapshotAnswer,
 )
@@ -69,14 +77,18 @@ __all__ = [
     "ApiToken",
     "Association",
     "AuditEvent",
+    "AuditHead",
+    "AuditLeaf",
     "Base",
     "Checkpoint",
     "Generation",
     "Instance",
     "KnownDevice",
     "Lease",
+    "PastValue",
     "Patient",
     "Project",
+    "ProjectExport",
     "ProjectInstance",
     "ProjectMember",
     "ProjectSeries",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from medr1_pacs.db.tables.base import Base, Claimable, Sha256
+from medr1_pacs.db.tables.base import Base, Claimable, Recorded, Sha256
 from medr1_pacs.db.tables.received import Instance
 from medr1_pacs.db.types import AnyText
 from medr1_pacs.records.words import (
@@ -20,7 +20,7 @@ from medr1_pacs.records.words import (
 )
 
 
-class Question(Base):
+class Question(Recorded, Base):
     """A question as it was asked: one row for each wording that ever left the bank."""
 
     __tablename__ = "question"
@@ -36,7 +36,7 @@ class Question(Base):
     first_used_at: Mapped[datetime]
 
 
-class Checkpoint(Base):
+class Checkpoint(Recorded, Base):
     """Weights that answered: the name, the revision, and the hash of their files."""
 
     __tablename__ = "checkpoint"
@@ -181,7 +181,7 @@ class Generation(Claimable, Base):
     checkpoint: Mapped[Checkpoint | None] = relationship()
 
 
-class Answer(Base):
+class Answer(Recorded, Base):
     """A generation, parsed."""
 
     __tablename__ = "answer"

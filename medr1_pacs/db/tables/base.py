@@ -14,6 +14,8 @@ from medr1_pacs.records.words import (
     Correctness,
     Coverage,
     DatePolicy,
+    ExportRemoval,
+    ExportState,
     GenerationState,
     InstanceHold,
     ParseStatus,
@@ -64,9 +66,20 @@ class Base(DeclarativeBase):
         DatePolicy: enum_column_type(DatePolicy),
         Correctness: enum_column_type(Correctness),
         SignInMethod: enum_column_type(SignInMethod),
+        ExportState: enum_column_type(ExportState),
+        ExportRemoval: enum_column_type(ExportRemoval),
     }
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, sort_order=-1)
+
+
+class Recorded:
+    """A row whose canonical form an event carries the hash of (`medr1_pacs.audit.records`)."""
+
+    record_salt: Mapped[str | None] = mapped_column(String(32))
+    """Of the commitments to its texts; None: they are gone, or it is older than the log."""
+    record_commitments: Mapped[dict[str, Any] | None]
+    """Field -> commitment, once the texts are gone."""
 
 
 class Claimable:

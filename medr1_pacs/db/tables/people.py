@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from medr1_pacs.db.tables.base import Base, Sha256
+from medr1_pacs.db.tables.base import Base, Recorded, Sha256
 from medr1_pacs.records.words import DatePolicy, Role, SignInMethod
 
 
@@ -27,7 +27,7 @@ class Project(Base):
     created_at: Mapped[datetime]
 
 
-class Account(Base):
+class Account(Recorded, Base):
     """A person who signs in; closed one day, never deleted, since events name it."""
 
     __tablename__ = "account"
@@ -45,7 +45,7 @@ class Account(Base):
     closed_at: Mapped[datetime | None]
 
 
-class ProjectMember(Base):
+class ProjectMember(Recorded, Base):
     """Says what an account may do in a project."""
 
     __tablename__ = "project_member"

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from medr1_pacs.db.tables.base import Base
+from medr1_pacs.db.tables.base import Base, Recorded
 from medr1_pacs.records.words import Certainty, TruthSource, TruthUnit
 
 
@@ -32,7 +32,7 @@ class ReferenceImport(Base):
     imported_at: Mapped[datetime]
 
 
-class ReferenceStatement(Base):
+class ReferenceStatement(Recorded, Base):
     """What a line of an import says; a later version supersedes it, and it stays."""
 
     __tablename__ = "reference_statement"
@@ -60,7 +60,7 @@ class ReferenceStatement(Base):
     version: Mapped[int]
 
 
-class ReferenceStandard(Base):
+class ReferenceStandard(Recorded, Base):
     """The truth of a question for an instance, and who says so. The model never sees it."""
 
     __tablename__ = "reference_standard"

@@ -1,4 +1,4 @@
-"""What research asks for: a narrow row an answer, what it is counted by, and snapshots.
+"""What research asks for: a narrow row an answer, what it is counted by, snapshots and exports.
 
     answer_facet -> answer_outcome    what was asked, and what came out
                  -> answer_origin     of whom, where in the body, by which scanner, when
@@ -13,11 +13,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from medr1_pacs.db.tables.base import Base, BigId, Sha256
-from medr1_pacs.records.words import Correctness, Coverage, ParseStatus, PromptKind
+from medr1_pacs.db.types import AnyText
+from medr1_pacs.records.words import (
+    Correctness,
+    Coverage,
+    ExportRemoval,
+    ExportState,
+    ParseStatus,
+    PromptKind,
+)
 
 
 class AnswerOutcome(Base):
@@ -110,6 +118,8 @@ class AnswerFacet(Base):
     study_version: Mapped[int | None]
     study_date: Mapped[str | None] = mapped_column(String(10))
     """As `project_study.shown_study_date`."""
+    truth: Mapped[str | None] = mapped_column(Text)
+    """By the reference standard that counts; None: none is known."""
 
 
 class Snapshot(Base):
@@ -146,3 +156,33 @@ class SnapshotAnswer(Base):
     sha256: Mapped[str | None] = mapped_column(Sha256)
     """Of the answer as a line of JSON, so that the others can be checked when one was withdrawn."""
     withdrawn_at: Mapped[datetime | None]
+
+
+class ProjectExport(Base):
+    """An export that somebody asked for on a page; the command line has no rows."""
+
+    __tablename__ = "project_export"
+    __table_args__ = (Index("ix_project_export_state", "state", "id"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    requested_by: Mapped[str] = mapped_column(String(128))
+    requested_at: Mapped[datetime]
+    request: Mapped[dict[str, Any]]
+    """As `records.project_exports.ExportWish`."""
+    state: Mapped[ExportState]
+    due_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    folder: Mapped[str | None] = mapped_column(String(32), unique=True)
+    """Random, another one each attempt: who carries it out works under this name or not at all."""
+    claimed_by: Mapped[str | None] = mapped_column(String(128))
+    heartbeat_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any] | None]
+    """Table -> rows that are written."""
+    expected_answers: Mapped[int | None] = mapped_column(BigInteger)
+    head_size: Mapped[int | None] = mapped_column(BigInteger)
+    """As of how many events of the audit log it is."""
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(AnyText)
+    finished_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+    removed_because: Mapped[ExportRemoval | None]

@@ -6,6 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from medr1_pacs.db.reading import record_accuracy
+from medr1_pacs.records.reading import How
 from medr1_pacs.steps.estimating import estimate
 from medr1_pacs.web.api.refusals import refusals
 from medr1_pacs.web.asked_filters import FILTER_PARAMETERS, Filters, GroupedBy
@@ -25,6 +27,7 @@ def get_accuracy(
     Intervals are by patient: `method` says how each was made. `few_patients`: fewer than 10, too
     few to say much.
     """
+    record_accuracy(database, access.project, filters, by, How.API, actor=access.caller.account)
     rows = estimate(database, access.project, filters, by)
     return {
         "project": access.project,

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from medr1_pacs.db.reading import record_answer, record_query
 from medr1_pacs.db.research import (
     count_facets,
     find_next,
@@ -18,6 +19,7 @@ from medr1_pacs.db.research import (
 )
 from medr1_pacs.exports import json_lines
 from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.research import FIELDS, ResearchAnswer
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.web.api.refusals import refusals, success
@@ -65,6 +67,8 @@ def list_answers(
     bring all that is new.
     """
     project = access.project
+    how = How.API if output is ListFormat.JSON else How(output)
+    record_query(database, project, filters, how, actor=access.caller.account)
     if output is not ListFormat.JSON:
         rows = (answer.to_json() for answer in iterate_found(database, project, filters))
         return download(rows, FIELDS, Format(output.value), f"answers-{project}")
@@ -87,6 +91,7 @@ def count_answers(
 
     With `words`, counting stops at 10,000: `is_at_least` says so.
     """
+    record_query(database, access.project, filters, How.API, actor=access.caller.account)
     with database.read() as session:
         counts = count_facets(session, access.project, filters)
     return {
@@ -108,6 +113,7 @@ def get_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
+    record_answer(database, answer_id, How.API, actor=access.caller.account)
     return answer.to_json() | {"history": history}
 
 
@@ -122,6 +128,7 @@ def get_picture(
     """Return the picture as the model saw it: 392 x 392 px PNG."""
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
+    record_answer(database, answer_id, How.PICTURE, actor=access.caller.account)
     return picture_response(database, pictures, answer.png_sha256)
 
 

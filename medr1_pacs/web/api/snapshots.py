@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from medr1_pacs.db.reading import record_snapshot
 from medr1_pacs.db.snapshots import (
     get_snapshot,
     iterate_rows,
@@ -16,6 +17,7 @@ from medr1_pacs.db.snapshots import (
 )
 from medr1_pacs.exports import json_lines
 from medr1_pacs.filters import parse_filters
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.steps.citing import NAME_MAX, make_snapshot
 from medr1_pacs.web.api.refusals import refusals, success
@@ -61,6 +63,7 @@ def make(access: CitingByQuery, database: ResearchDatabase, new: NewSnapshot) ->
 @router.get("/snapshots/{name}")
 def get(access: ResearchByQuery, database: ResearchDatabase, name: str) -> JsonObject:
     """Return what a snapshot says of itself."""
+    record_snapshot(database, access.project, name, How.API, actor=access.caller.account)
     with database.read() as session:
         return get_snapshot(session, access.project, name).to_json()
 
@@ -78,6 +81,7 @@ def get_answers(
     output: Annotated[Format, Query(alias="format")] = Format.JSONL,
 ) -> StreamingResponse:
     """Stream the answers of a snapshot as they were; `jsonl` has the hash that is cited."""
+    record_snapshot(database, access.project, name, How(output), actor=access.caller.account)
     with database.read() as session:
         columns = list_columns(session, access.project, name)
     rows = iterate_rows(database, access.project, name)

@@ -9,6 +9,7 @@ from itertools import islice
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
+from medr1_pacs.db.reading import record_accuracy
 from medr1_pacs.filters import UNKNOWN, AnswerFilters, Known
 from medr1_pacs.records.accuracy import (
     DEFAULT_GROUPING,
@@ -17,6 +18,7 @@ from medr1_pacs.records.accuracy import (
     AccuracyRow,
     Grouping,
 )
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.words import Correctness
 from medr1_pacs.statistics import FEW_PATIENTS, IntervalMethod
 from medr1_pacs.steps.estimating import estimate
@@ -57,6 +59,7 @@ def show_accuracy(
     request: Request, access: Research, database: ResearchDatabase, filters: Filters, by: GroupedBy
 ) -> Response:
     """Show how often the answers that are found are right, group by group."""
+    record_accuracy(database, access.project, filters, by, How.PAGE, actor=access.caller.account)
     found = estimate(database, access.project, filters, by)
     rows = [_shown(filters, row) for row in islice(found, ROWS_MAX)]
     context = {
@@ -91,6 +94,7 @@ def download_accuracy(
     access: Research, database: ResearchDatabase, filters: Filters, by: GroupedBy
 ) -> StreamingResponse:
     """Stream a row a group; shares are 0 to 1."""
+    record_accuracy(database, access.project, filters, by, How.CSV, actor=access.caller.account)
     rows = (row.to_json() for row in estimate(database, access.project, filters, by))
     columns = [*(grouping.value for grouping in by), *FIGURES]
     return download(rows, columns, Format.CSV, f"accuracy-{access.project}")

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
+from medr1_pacs.db.reading import record_answer, record_query
 from medr1_pacs.db.research import (
     count_facets,
     find_page,
@@ -19,6 +20,7 @@ from medr1_pacs.db.research import (
 )
 from medr1_pacs.filters import UNKNOWN, AnswerFilters
 from medr1_pacs.records.dictionary import describe_fields
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.research import FIELDS, FacetCounts, Page, ResearchAnswer
 from medr1_pacs.records.words import Role
 from medr1_pacs.web.asked_filters import Filters
@@ -85,6 +87,7 @@ def list_answers(
     end: bool = False,
 ) -> Response:
     """Show a page of answers, the newest first, beside the counts of all that are found."""
+    record_query(database, access.project, filters, How.PAGE, actor=access.caller.account)
     with database.read() as session:
         page = find_page(
             session,
@@ -118,6 +121,7 @@ def download_answers(
     access: Research, database: ResearchDatabase, filters: Filters, output: Format
 ) -> StreamingResponse:
     """Stream all answers that are found as a file."""
+    record_query(database, access.project, filters, How(output), actor=access.caller.account)
     rows = (answer.to_json() for answer in iterate_found(database, access.project, filters))
     return download(rows, FIELDS, output, f"answers-{access.project}")
 
@@ -130,6 +134,7 @@ def show_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
+    record_answer(database, answer_id, How.PAGE, actor=access.caller.account)
     context = {
         "access": access,
         "answer": answer,
@@ -144,7 +149,7 @@ def show_answer(
 def show_picture(
     access: Research, database: ResearchDatabase, pictures: Pictures, answer_id: AnswerId
 ) -> Response:
-    """Return the picture as the model saw it."""
+    """Return the picture as the model saw it, which is a part of the page that shows it."""
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
     return picture_response(database, pictures, answer.png_sha256)

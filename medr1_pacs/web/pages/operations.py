@@ -23,6 +23,7 @@ from medr1_pacs.db.operations import (
 )
 from medr1_pacs.db.quarantine import list_quarantined
 from medr1_pacs.db.queues import get_status
+from medr1_pacs.db.reading import has_viewed_study, record_study
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.studies import retry_failed
 from medr1_pacs.db.taking import TOMBSTONE
@@ -125,6 +126,7 @@ def study(
 ) -> Response:
     """Show one study in detail."""
     context = _study_context(database, site.study_quiet_s, study_instance_uid)
+    record_study(database, context["study"].row_id, actor=caller.account)
     return _render(request, caller, "operations/study.html", **context)
 
 
@@ -138,6 +140,11 @@ def study_fragment(
 ) -> Response:
     """Show where one study is, for the page that has it already."""
     context = _study_context(database, site.study_quiet_s, study_instance_uid)
+    row_id = context["study"].row_id
+    with database.read() as session:
+        is_shown_again = has_viewed_study(session, row_id, actor=caller.account)
+    if not is_shown_again:
+        record_study(database, row_id, actor=caller.account)
     return _render(request, caller, "operations/_study.html", **context)
 
 

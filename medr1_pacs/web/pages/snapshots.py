@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
+from medr1_pacs.db.reading import record_snapshot
 from medr1_pacs.db.snapshots import (
     get_snapshot,
     iterate_rows,
@@ -16,6 +17,7 @@ from medr1_pacs.db.snapshots import (
 )
 from medr1_pacs.errors import SnapshotRefused
 from medr1_pacs.filters import parse_filters
+from medr1_pacs.records.reading import How
 from medr1_pacs.records.words import Role
 from medr1_pacs.steps.citing import check_snapshot, make_snapshot
 from medr1_pacs.web.asked_filters import Filters
@@ -78,6 +80,7 @@ def make(
 @router.get("/{name}", response_class=HTMLResponse)
 def show(request: Request, access: Research, database: ResearchDatabase, name: str) -> Response:
     """Show what a snapshot says of itself, and whether its answers still have its hash."""
+    record_snapshot(database, access.project, name, How.PAGE, actor=access.caller.account)
     with database.read() as session:
         snapshot = get_snapshot(session, access.project, name)
     is_checked = snapshot.answers <= CHECKED_AT_ONCE
@@ -95,6 +98,7 @@ def download_answers(
     access: Research, database: ResearchDatabase, name: str, output: Format
 ) -> StreamingResponse:
     """Stream the answers of a snapshot as they were."""
+    record_snapshot(database, access.project, name, How(output), actor=access.caller.account)
     with database.read() as session:
         columns = list_columns(session, access.project, name)
     rows = iterate_rows(database, access.project, name)

@@ -31,6 +31,7 @@ templates = Jinja2Templates(_WEB / "templates")
 templates.env.undefined = StrictUndefined
 templates.env.filters |= {
     "when": lambda time: f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else "",
+    "when_exactly": lambda time: f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
     "say_seconds": say_seconds,
     "uid_name": uid_name,
     "share": say_share,

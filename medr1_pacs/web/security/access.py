@@ -146,3 +146,11 @@ ReferenceReader = Annotated[
 """Who may know which truths were brought to the project of the path, and by whom."""
 Citing = Annotated[ProjectAccess, Depends(_in_project(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))]
 """A researcher of the project of the path, who makes snapshots."""
+Exporting = Annotated[ProjectAccess, Depends(_in_project(None, Role.RESEARCHER, Role.AUDITOR))]
+"""A researcher or an auditor of the project of the path at a browser: an export is what they may
+read anyway, and making one changes nothing."""
+ExportReader = Annotated[
+    ProjectAccess, Depends(_in_project(None, Role.RESEARCHER, Role.AUDITOR, Role.CUSTODIAN))
+]
+"""Who may know which exports of the project there are: a custodian may remove one, and reads
+none."""

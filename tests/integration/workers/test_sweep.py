@@ -22,11 +22,12 @@ from medr1_pacs.routing.synonyms import load_synonyms
 from workers import sweep as sweep_module
 from workers.app import make_app
 from workers.bells import BellTower
+from workers.export_runner import ExportRunner
 from workers.sweep import Sweep
 
 
 @pytest.fixture
-def make_sweep(indexer, pictures, withdrawer, tmp_path):
+def make_sweep(indexer, pictures, withdrawer, sealer, exports, tmp_path):
     towers = []
 
     def make_sweep(registry=None, **changes):
@@ -43,9 +44,11 @@ def make_sweep(indexer, pictures, withdrawer, tmp_path):
             replace(indexer, **changes),
             pictures,
             withdrawer,
+            sealer,
             towers[-1],
             questionnaire,
             registry.names,
+            ExportRunner(indexer.database, exports),
             study_quiet_s=0.001,
         )
 

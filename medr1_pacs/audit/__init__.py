@@ -1,0 +1,1 @@
+"""audit: pure: canonical events and records, the Merkle tree, its heads and proofs."""

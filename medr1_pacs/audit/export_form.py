@@ -1,0 +1,127 @@
+"""What an export looks like: its files, and how the events in it are written.
+
+An event is a line of JSON. What can be hidden is either shown with the salt that opens its
+commitment, `[salt, value]`, or is the commitment alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORMAT = "medr1-pacs export 1"
+SIGNED = b"medr1-pacs export\n"
+"""What stands before the manifest where it is signed: no head of a log begins so."""
+MANIFEST = "manifest.json"
+EVENTS = "events.jsonl"
+LEAVES = "leaves.bin"
+WITHDRAWN = "withdrawn.jsonl"
+VERIFIER = "verify.py"
+GUIDE = "GUIDE.md"
+CONSISTENCY = "consistency.json"
+COSIGNATURES = "cosignatures.txt"
+OUTSIDE = (MANIFEST, CONSISTENCY, COSIGNATURES)
+"""Files that no manifest names: itself, and what is made later or for one reader."""
+RECORDS = {
+    "answers": "answer",
+    "questions": "question",
+    "checkpoints": "checkpoint",
+    "references": "reference_standard",
+}
+"""Table -> the kind of record that each of its rows is."""
+KEY_OF = {
+    "answer": "answer_id",
+    "question": "question_row",
+    "checkpoint": "checkpoint_row",
+    "reference_standard": "reference_id",
+}
+"""Kind -> the column that tells which one it is."""
+
+INTEGERS = frozenset(
+    {
+        "answer_id", "generation_id", "run", "prompt_id", "rendering_id", "frame_number",
+        "instance_id", "series_id", "study_id", "question_row", "question_version",
+        "checkpoint_row", "prompt_tokens", "completion_tokens", "reference_id", "version",
+        "statement_id", "number", "account_id",
+    }
+)  # fmt: skip
+BOOLEANS = frozenset({"is_demo", "is_superseded", "is_closed", "is_correct", "is_current"})
+STRUCTURES = frozenset({"options", "option_order", "versions", "decoding", "roles", "had_roles"})
+
+COUNTED = {
+    "studies": "studies that the project was given",
+    "received": "instances stored of these studies, whoever else uses them",
+    "held": "instances that wait for a person, or waited",
+    "completed": "times that a study became complete: its first version, and each later one",
+    "rendered": "pictures drawn",
+    "rendering_failed": "times that a picture could not be drawn",
+    "asked": "prompts made and not taken back: answered + waiting_or_failed",
+    "waiting_or_failed": "prompts without an answer",
+    "failed": "times that answering a prompt was given up; it may have been tried again",
+    "answered": "answers: exported + left_out + withdrawn",
+    "exported": "rows of `answers`",
+    "left_out": "rows of `left_out`: the filters of this export leave them out",
+    "withdrawn": "answers whose study was withdrawn from the project",
+    "studies_withdrawn": "studies withdrawn, from the project or from all",
+}
+"""What is counted -> what it is."""
+
+
+def count_event(counts: dict[str, int], action: str, told: dict[str, Any]) -> None:
+    """Let one event of a project count."""
+    name = _COUNTS.get(action)
+    if name is not None:
+        counts[name] += 1
+    elif action == "study.state_changed" and told.get("new", {}).get("state") == "complete":
+        counts["completed"] += 1
+    elif action == "study.prompts_withdrawn":
+        counts["asked"] -= told.get("new", {}).get("prompts", 0)
+    elif action == "prompt.withdrawn":
+        counts["asked"] -= 1
+
+
+_COUNTS = {
+    "study.project_added": "studies",
+    "study.project_withdrawn": "studies_withdrawn",
+    "study.withdrawn": "studies_withdrawn",
+    "instance.stored": "received",
+    "instance.held": "held",
+    "rendering.rendered": "rendered",
+    "rendering.failed": "rendering_failed",
+    "prompt.created": "asked",
+    "generation.failed": "failed",
+    "answer.parsed": "answered",
+}
+
+
+def follow_role(
+    roles: dict[int, tuple[list[str], list[str]]],
+    closed: set[int],
+    action: str,
+    account_id: int | None,
+    told: dict[str, Any],
+    project: str,
+) -> None:
+    """Let one event change which roles accounts have, and had, in a project; and who is closed."""
+    if action in ("account.closed", "account.reopened"):
+        assert account_id is not None, "an account has an id"
+        (closed.add if action == "account.closed" else closed.discard)(account_id)
+        return
+    if action not in ("account.role_given", "account.role_removed", "project_member.adopted"):
+        return
+    value = told["old" if action == "account.role_removed" else "new"]
+    account_id = value.get("account_id", account_id)
+    if value["project"] != project or account_id is None:
+        return
+    has, had = roles.setdefault(account_id, ([], []))
+    if action == "account.role_removed":
+        if value["role"] in has:
+            has.remove(value["role"])
+        return
+    for each in (has, had):
+        if value["role"] not in each:
+            each.append(value["role"])
+
+
+def finish_counts(counts: dict[str, int]) -> None:
+    """Let what is the rest of others be so."""
+    counts["waiting_or_failed"] = counts["asked"] - counts["answered"]

@@ -1,0 +1,621 @@
+"""export: a folder that somebody who trusts nobody can check.
+
+    head of the log -> rows as of it -> files -> manifest -> signature
+
+The same head, filters and versions give the same bytes, but for what was withdrawn since.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeVar
+
+from medr1_pacs.audit.canonical import canonical_json, canonical_text, commit, field_salt
+from medr1_pacs.audit.events import Event
+from medr1_pacs.audit.export_form import (
+    COUNTED,
+    EVENTS,
+    FORMAT,
+    GUIDE,
+    LEAVES,
+    MANIFEST,
+    SIGNED,
+    VERIFIER,
+    WITHDRAWN,
+    count_event,
+    finish_counts,
+    follow_role,
+)
+from medr1_pacs.audit.merkle import Frontier
+from medr1_pacs.audit.notes import Checkpoint, parse_note
+from medr1_pacs.audit.signing import SigningKey
+from medr1_pacs.audit.standalone import assemble_verifier
+from medr1_pacs.db.exporting import ExportReader, IdSet, open_export
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import ExportRefused, PictureLost
+from medr1_pacs.exports import med_r1
+from medr1_pacs.exports.cells import Cells, Table
+from medr1_pacs.exports.comma_separated import csv_lines
+from medr1_pacs.exports.json_lines import json_line
+from medr1_pacs.exports.parquet_file import ParquetFile
+from medr1_pacs.filters import AnswerFilters
+from medr1_pacs.prompts import problem_of
+from medr1_pacs.records.dictionary import DictionaryEntry, describe_fields
+from medr1_pacs.records.exported import TABLES
+from medr1_pacs.records.words import JsonObject
+from medr1_pacs.storage.pictures import PictureStore
+
+_BATCH = 1_000
+Item = TypeVar("Item")
+
+
+class TableFormat(StrEnum):
+    """How tables are written; the verifier that travels with an export reads the first two."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What is exported, and what of it is shown."""
+
+    project: str
+    filters: AnswerFilters
+    formats: tuple[TableFormat, ...] = (TableFormat.CSV,)
+    shows_times: bool = False
+    """Show when things happened, which gives the days of studies away."""
+    shows_reasons: bool = False
+    """Show the reasons that people and programs gave, which may name a file or a person."""
+    has_pictures: bool = True
+    """Lay the pictures beside the lists of Med-R1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export holds."""
+
+    rows: Mapping[str, int]
+    size: int
+    """Of the head that it is as of."""
+    pictures_lost: int
+    """Pictures that could not be copied; the lists name them all the same."""
+
+
+def write_export(
+    database: Database,
+    pictures: PictureStore,
+    folder: Path,
+    request: ExportRequest,
+    head: str,
+    key: SigningKey,
+    *,
+    progress: Callable[[str, int], None] = lambda table, rows: None,
+) -> Exported:
+    """Write an export into a folder that is empty, or not there yet.
+
+    Parameters
+    ----------
+    head
+        The signed head of the log that it is as of.
+    progress
+        Called now and then with a table and how many of its rows are written.
+
+    Raises
+    ------
+    ExportRefused
+        There is something in the folder, or nothing can be exported so.
+    """
+    _check(folder, request)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = Checkpoint.parse(parse_note(head).text)
+    with open_export(database, request.project, request.filters, checkpoint.size) as reader:
+        export = _Export(folder, request, reader, pictures, progress)
+        export.write_rows()
+        export.write_log(checkpoint)
+    export.write_words()
+    export.write_manifest(head, checkpoint, key)
+    return Exported(export.rows, checkpoint.size, export.pictures_lost)
+
+
+def _check(folder: Path, request: ExportRequest) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportRefused(f"{folder} is there and not empty: name another folder")
+    check_formats(request.formats)
+
+
+def check_formats(formats: Collection[TableFormat]) -> None:
+    """Raise `ExportRefused` unless the verifier that travels along can read a format."""
+    if not set(formats) & {TableFormat.CSV, TableFormat.JSONL}:
+        raise ExportRefused(
+            "an export in Parquet alone could be checked by nobody without other programs: name "
+            "csv or jsonl besides"
+        )
+
+
+class _Export:
+    """The files of one export, as they come."""
+
+    def __init__(
+        self,
+        folder: Path,
+        request: ExportRequest,
+        reader: ExportReader,
+        pictures: PictureStore,
+        progress: Callable[[str, int], None],
+    ) -> None:
+        self._folder = folder
+        self._request = request
+        self._reader = reader
+        self._pictures = pictures
+        self._progress = progress
+        self._files: dict[str, JsonObject] = {}
+        self._questions: set[int] = set()
+        self._checkpoints: set[int] = set()
+        self._exported = IdSet()
+        self._counts = dict.fromkeys(COUNTED, 0)
+        self._roles: dict[int, tuple[list[str], list[str]]] = {}
+        self._closed: set[int] = set()
+        self._statements: list[str] = []
+        self._wide_columns: list[str] = []
+        self.rows: dict[str, int] = {}
+        self.pictures_lost = 0
+
+    # -- tables ------------------------------------------------------------------------------------
+
+    def write_rows(self) -> None:
+        """Write what the database has: answers first, which say what they were asked with."""
+        reader = self._reader
+        with _Lists(self._folder, self._request, self._pictures) as lists:
+            columns = _columns_of("answers")
+            answers = self._note_answers(Table(columns), reader.answers(), lists)
+            self._write_table("answers", Table(columns), answers)
+        self._files |= lists.files
+        self.pictures_lost = lists.lost
+        self._write_wide()
+        self._write("left_out", reader.left_out(self._exported))
+        self._write("selections", self._note_questions(reader.selections()))
+        self._write("references", self._note_questions(reader.references()))
+        self._write("questions", reader.questions(self._questions))
+        self._write("checkpoints", reader.checkpoints(self._checkpoints))
+        self._write_lines(WITHDRAWN, map(json_line, self._note_withdrawn(reader.withdrawn())))
+
+    def _note_answers(self, table: Table, rows: Iterable[Cells], lists: _Lists) -> Iterator[Cells]:
+        answer, question, checkpoint = (
+            table.names.index(name) for name in ("answer_id", "question_row", "checkpoint_row")
+        )
+        questions: set[str | None] = set()
+        checkpoints: set[str | None] = set()
+        add = lists.adder(table)
+        for row in rows:
+            self._exported.add(int(row[answer] or 0))
+            questions.add(row[question])
+            checkpoints.add(row[checkpoint])
+            add(row)
+            yield row
+        self._questions |= {int(each) for each in questions if each}
+        self._checkpoints |= {int(each) for each in checkpoints if each}
+
+    def _note_questions(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        for row in rows:
+            self._questions.add(row["question_row"])
+            yield row
+
+    def _note_withdrawn(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        for row in rows:
+            self._counts["withdrawn"] += row["kind"] == "answer"
+            yield row
+
+    def _write(self, table: str, rows: Iterable[JsonObject]) -> None:
+        columns = Table(_columns_of(table))
+        self._write_table(table, columns, map(columns.cells, rows))
+
+    def _write_wide(self) -> None:
+        """Write a row a picture, with a column a question: first which there are."""
+        ids: set[str] = set()
+        for _, chosen in self._reader.wide(self._exported):
+            ids |= chosen.keys()
+        columns = dict.fromkeys((*_WIDE, *sorted(ids)), "str | None")
+        columns["frame_number"] = "int"
+        self._wide_columns = sorted(ids)
+        rows = (
+            head | {name: chosen.get(name) for name in self._wide_columns}
+            for head, chosen in self._reader.wide(self._exported)
+        )
+        wide = Table(columns)
+        self._write_table("answers_wide", wide, map(wide.cells, rows))
+
+    def _write_table(self, table: str, columns: Table, rows: Iterable[Cells]) -> None:
+        count = 0
+        formats = self._request.formats
+        with ExitStack() as stack:
+            text = {
+                each: stack.enter_context(_HashedFile(self._folder / f"{table}.{each}"))
+                for each in (TableFormat.CSV, TableFormat.JSONL)
+                if each in formats
+            }
+            parquet = (
+                stack.enter_context(ParquetFile(self._folder / f"{table}.parquet", columns))
+                if TableFormat.PARQUET in formats
+                else None
+            )
+            if TableFormat.CSV in text:
+                text[TableFormat.CSV].write(columns.csv_header())
+            for batch in _batches(rows):
+                if TableFormat.CSV in text:
+                    text[TableFormat.CSV].write(columns.csv(batch))
+                if TableFormat.JSONL in text:
+                    text[TableFormat.JSONL].write("".join(columns.json_lines(batch)))
+                if parquet is not None:
+                    parquet.write(batch)
+                count += len(batch)
+                self._progress(table, count)
+        self.rows[table] = count
+        for file in text.values():
+            self._files[file.name] = file.describe() | {"rows": count}
+        if parquet is not None:
+            self._files[f"{table}.parquet"] = _describe(self._folder / f"{table}.parquet") | {
+                "rows": count
+            }
+
+    def _write_lines(self, name: str, lines: Iterable[str]) -> None:
+        count = 0
+        with _HashedFile(self._folder / name) as file:
+            for batch in _batches(lines):
+                file.write("".join(batch))
+                count += len(batch)
+                self._progress(name, count)
+        self.rows[name] = count
+        self._files[name] = file.describe() | {"rows": count}
+
+    # -- the log -----------------------------------------------------------------------------------
+
+    def write_log(self, head: Checkpoint) -> None:
+        """Write the events of the project, and the hashes of all."""
+        events = self._reader.events(
+            questions=self._questions,
+            checkpoints=self._checkpoints,
+            accounts=self._reader.members(),
+        )
+        self._write_lines(EVENTS, self._note_events(events))
+        edge = Frontier()
+        with _HashedFile(self._folder / LEAVES) as file:
+            for batch in _batches(self._reader.leaves()):
+                for leaf in batch:
+                    edge.add(leaf)
+                file.write_bytes(b"".join(batch))
+        if (edge.size, edge.root()) != (head.size, head.root):
+            raise ExportRefused(
+                "the audit log is not what its head says: see `medr1-pacs audit verify --database`"
+            )
+        self._files[file.name] = file.describe()
+
+    def _note_events(self, events: Iterable[tuple[int, Event]]) -> Iterator[str]:
+        for seq, event in events:
+            told = event.told
+            count_event(self._counts, event.action, told)
+            follow_role(
+                self._roles, self._closed, event.action, event.object_id, told,
+                self._request.project,
+            )  # fmt: skip
+            if event.action == "log.key_rotated":
+                self._statements.append(told["new"]["statement"])
+            yield _line(seq, event, self._request)
+
+    # -- what explains it --------------------------------------------------------------------------
+
+    def write_words(self) -> None:
+        """Write counts, accounts, the dictionary, the guide and the verifier."""
+        counts = self._counts
+        counts["exported"], counts["left_out"] = self.rows["answers"], self.rows["left_out"]
+        finish_counts(counts)
+        self._write(
+            "accounts",
+            (
+                {
+                    "account_id": account_id,
+                    "roles": sorted(roles),
+                    "had_roles": sorted(had),
+                    "is_closed": account_id in self._closed,
+                }
+                for account_id, (roles, had) in sorted(self._roles.items())
+            ),
+        )
+        self._write(
+            "counts",
+            (
+                {"name": name, "number": counts[name], "meaning": meaning}
+                for name, meaning in COUNTED.items()
+            ),
+        )
+        self._write_dictionary()
+        self._write_text(VERIFIER, assemble_verifier())
+        guide = files("medr1_pacs.audit").joinpath(GUIDE).read_text("utf-8")
+        self._write_text(GUIDE, guide)
+
+    def _write_dictionary(self) -> None:
+        entries = [
+            (table, entry) for table, record in TABLES.items() for entry in describe_fields(record)
+        ]
+        entries += [("answers_wide", entry) for entry in _describe_wide(self._wide_columns)]
+        rows = (
+            {"table": table, "name": entry.name, "type": entry.type, "meaning": entry.meaning}
+            for table, entry in entries
+        )
+        columns = ["table", "name", "type", "meaning"]
+        self._write_text("dictionary.csv", "".join(csv_lines(columns, rows)))
+
+    def _write_text(self, name: str, text: str) -> None:
+        with _HashedFile(self._folder / name) as file:
+            file.write(text)
+        self._files[name] = file.describe()
+
+    def write_manifest(self, head: str, checkpoint: Checkpoint, key: SigningKey) -> None:
+        """Say what the export is, and sign it."""
+        request = self._request
+        body: JsonObject = {
+            "format": FORMAT,
+            "note": "Research use only, never for clinical decisions.",
+            "project": request.project,
+            "filters": request.filters.to_query(),
+            "shows": {"times": request.shows_times, "reasons": request.shows_reasons},
+            "versions": {
+                "medr1-pacs": version("medr1-pacs"),
+                "python": ".".join(map(str, sys.version_info[:2])),
+                **(
+                    {"pyarrow": version("pyarrow")}
+                    if TableFormat.PARQUET in request.formats
+                    else {}
+                ),
+            },
+            "log": {
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "head": head,
+                "key_statements": self._statements,
+            },
+            "counts": self._counts,
+            "files": dict(sorted(self._files.items())),
+            "key": str(key.verifier),
+        }
+        signature = key.sign_bytes(SIGNED + canonical_json(body))
+        manifest = body | {"signature": base64.b64encode(signature).decode()}
+        text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
+        (self._folder / MANIFEST).write_text(text, "utf-8")
+
+
+_WIDE = {
+    "patient_pseudonym": "The patient, in this project.",
+    "study_instance_uid": "Pseudonymous.",
+    "series_instance_uid": "Pseudonymous.",
+    "sop_instance_uid": "Pseudonymous.",
+    "frame_number": "From 1, as in DICOM.",
+    "checkpoint": "The one that answered.",
+    "kind": "Why it was asked: `protocol`, or a control.",
+}
+
+
+def _describe_wide(questions: Sequence[str]) -> Iterator[DictionaryEntry]:
+    for name, meaning in _WIDE.items():
+        yield DictionaryEntry(name, "int" if name == "frame_number" else "str", meaning)
+    for name in questions:
+        meaning = (
+            f"The option that answers the question {name}; empty: not parsed, or not asked. Of run "
+            "1, of several wordings the latest answer."
+        )
+        yield DictionaryEntry(name, "str | None", meaning)
+
+
+def _columns_of(table: str) -> dict[str, str]:
+    return {entry.name: entry.type for entry in describe_fields(TABLES[table])}
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+_HIDDEN = ("instance.", "patient.", "withdrawal.", "account.", "study.withdrawn")
+"""Events whose values have hashes of received files, names of people, or keys of other projects."""
+_NOBODY = ("service", "operator")
+_SHOWN = ("account.role_given", "account.role_removed")
+
+
+def _line(seq: int, event: Event, request: ExportRequest) -> str:
+    """Return an event as a line: what is shown with its salt, and of the rest the commitment."""
+    salt, action = event.salt, event.action
+    shows_told = not action.startswith(_HIDDEN) or action in _SHOWN
+    reason = event.reason
+    if event.actor in _NOBODY:
+        actor = f'["{field_salt(salt, "actor")}","{event.actor}"]'
+    else:
+        actor = f'"{commit(salt, "actor", event.actor)}"'
+    at = _shown(salt, "at", event.at) if request.shows_times else _hidden(salt, "at", event.at)
+    told = _shown(salt, "told", event.told) if shows_told else _hidden(salt, "told", event.told)
+    if reason is None:
+        why = f'["{field_salt(salt, "reason")}",null]'
+    elif request.shows_reasons:
+        why = _shown(salt, "reason", reason)
+    else:
+        why = _hidden(salt, "reason", reason)
+    account = "null" if event.account_id is None else event.account_id
+    object_id = "null" if event.object_id is None else event.object_id
+    scope = canonical_text([event.study_id, event.project_id])
+    record = "null" if event.record is None else f'"{event.record}"'
+    return (
+        f'{{"seq":{seq},"event":{event.event_id},"action":{_text(action)},'
+        f'"object":[{_text(event.object_type)},{object_id}],"scope":{scope},'
+        f'"account":{account},"record":{record},"actor":{actor},"at":{at},"told":{told},"reason":{why}}}\n'
+    )
+
+
+def _shown(salt: str, name: str, value: Any) -> str:
+    return f'["{field_salt(salt, name)}",{canonical_text(value)}]'
+
+
+def _hidden(salt: str, name: str, value: Any) -> str:
+    return f'"{commit(salt, name, value)}"'
+
+
+@lru_cache(maxsize=256)
+def _text(word: str) -> str:
+    return canonical_text(word)
+
+
+# -- lists of Med-R1 -------------------------------------------------------------------------------
+
+
+class _Lists:
+    """A list a modality of what has a truth, with the pictures; a context manager."""
+
+    def __init__(self, folder: Path, request: ExportRequest, pictures: PictureStore) -> None:
+        self._folder = folder / med_r1.FOLDER
+        self._has_pictures = request.has_pictures
+        self._pictures = pictures
+        self._lists: dict[str, _HashedFile] = {}
+        self._seen: set[int] = set()
+        self._missing: set[str] = set()
+        self.files: dict[str, JsonObject] = {}
+
+    @property
+    def lost(self) -> int:
+        """How many pictures could not be read."""
+        return len(self._missing)
+
+    def __enter__(self) -> _Lists:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for modality, file in sorted(self._lists.items()):
+            file.write("\n]\n")
+            file.close()
+            name = f"{med_r1.FOLDER}/{med_r1.list_name(modality)}"
+            self.files[name] = file.describe()
+
+    def adder(self, table: Table) -> Callable[[Cells], None]:
+        """Return what adds an answer's question, each once a picture and order of options."""
+        names = ("truth", "kind", "options", "png_sha256", "prompt_sha256", "modality")
+        truth, kind, options, png, prompt, modality = map(table.names.index, names)
+        prompt_text = table.names.index("prompt_text")
+
+        def add(row: Cells) -> None:
+            if row[truth] is None or row[kind] != "protocol":
+                return
+            letter = med_r1.right_letter(json.loads(row[options] or "[]"), row[truth])
+            png_sha256 = row[png] or ""
+            # Eight bytes of each: a list has millions of items, and no two the same by chance.
+            key = int(png_sha256[:16], 16) << 64 | int((row[prompt] or "0")[:16], 16)
+            if letter is None or key in self._seen:
+                return
+            self._seen.add(key)
+            problem = problem_of(row[prompt_text] or "")
+            self._add(row[modality] or "other", png_sha256, problem, letter)
+
+        return add
+
+    def _add(self, modality: str, png_sha256: str, problem: str, letter: str) -> None:
+        file = self._lists.get(modality)
+        if file is None:
+            self._folder.mkdir(exist_ok=True)
+            path = self._folder / med_r1.list_name(modality)
+            file = self._lists[modality] = _HashedFile(path).__enter__()
+            file.write("[\n")
+        else:
+            file.write(",\n")
+        image = med_r1.picture_name(png_sha256)
+        file.write(med_r1.item(image, problem, letter))
+        if (
+            self._has_pictures
+            and f"{med_r1.FOLDER}/{image}" not in self.files
+            and png_sha256 not in self._missing
+        ):
+            self._copy(png_sha256, self._folder / image)
+
+    def _copy(self, png_sha256: str, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            path.write_bytes(self._pictures.read(png_sha256))
+        except PictureLost:
+            self._missing.add(png_sha256)
+            return
+        self.files[f"{med_r1.FOLDER}/{med_r1.picture_name(png_sha256)}"] = {
+            "sha256": png_sha256,
+            "bytes": path.stat().st_size,
+        }
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+class _HashedFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> _HashedFile:
+        self._file = self._path.open("xb")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, text: str) -> None:
+        self.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    def write_bytes(self, data: bytes) -> None:
+        assert self._file is not None, "it is open"
+        self._file.write(data)
+        self._digest.update(data)
+        self._bytes += len(data)
+
+    def describe(self) -> JsonObject:
+        return {"sha256": self._digest.hexdigest(), "bytes": self._bytes}
+
+
+def _describe(path: Path) -> JsonObject:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "bytes": path.stat().st_size}
+
+
+def _batches(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a failure left of an export."""
+    shutil.rmtree(folder, ignore_errors=True)
