@@ -78,7 +78,13 @@ class ExportReport:
         self.findings: list[Finding] = []
         self.more_faults = 0
         self.checked: list[str] = []
+        self.unchecked: list[str] = []
         self.is_signed = False
+
+    @property
+    def faults(self) -> int:
+        """How many were found."""
+        return sum(one.is_fault for one in self.findings) + self.more_faults
 
     @property
     def is_sound(self) -> bool:
@@ -100,6 +106,8 @@ class ExportReport:
             yield str(finding)
         if self.more_faults:
             yield f"and {self.more_faults} more faults"
+        for unchecked in self.unchecked:
+            yield f"not checked: {unchecked}"
         if not self.is_signed:
             yield (
                 "NOT VERIFIED: the signature is unchecked, since no key was given from outside "
@@ -165,6 +173,10 @@ class _Check:
         self._check_events()
         self._check_records()
         self._check_derived()
+        if not self._expected:
+            self._report.unchecked.append(
+                "that the log goes on from what you saw before (--expect-head FILE)"
+            )
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -238,7 +250,7 @@ class _Check:
                 report.add(name, "it is not the picture that its name says")
                 wrong += 1
         if not wrong:
-            report.checked.append(f"{len(files)} files are those of the manifest")
+            report.checked.append(f"{len(files)} files are those that the manifest names")
 
     # -- the log -----------------------------------------------------------------------------------
 
@@ -248,8 +260,9 @@ class _Check:
             note = parse_note(log["head"])
             head = Checkpoint.parse(note.text)
             if self._keys:
-                if verify_note(note, self._keys):
-                    report.checked.append(f"the head of {head.size} events is signed")
+                if signers := verify_note(note, self._keys):
+                    by = " and ".join(str(one.key) for one in signers)
+                    report.checked.append(f"the head of {head.size} events is signed by {by}")
                 else:
                     report.add("the head of the log", "no key that you trust signed it")
         except _DAMAGED as error:
@@ -270,6 +283,7 @@ class _Check:
     def _check_cosignatures(self, head: Checkpoint) -> None:
         path = self._folder / COSIGNATURES
         if not path.exists():
+            self._report.unchecked.append("cosignatures: there are none")
             return
         note = parse_note(path.read_bytes())
         if Checkpoint.parse(note.text) != head:
@@ -406,10 +420,9 @@ class _Check:
                     self._follow(event)
                 except _DAMAGED as error:
                     report.add(f"{where}, {name}", f"it has not the form of its action: {error!r}")
-        report.checked.append(
-            f"{count} events are in the log"
-            + (" (their times are hidden: clocks are not checked here)" if hidden_times else "")
-        )
+        report.checked.append(f"{count} events are in the log")
+        if hidden_times:
+            report.unchecked.append("clocks: the times of events are hidden in this export")
 
     def _check_clock(
         self, where: str, at: Any, last: tuple[str, datetime] | None
@@ -436,8 +449,8 @@ class _Check:
                 self._roles, self._closed, action, object_id, told, self._manifest["project"]
             )
         if object_type in self._records and event["record"] is not None:
-            study_id = event["scope"][0]
-            self._records[object_type].add(object_id, bytes.fromhex(event["record"]), study_id)
+            digest = bytes.fromhex(event["record"])
+            self._records[object_type].add(object_id, digest, event["scope"][0], event["seq"])
         if action == "reference.superseded":
             self._superseded.add(object_id)
         elif action in ("study.withdrawn", "study.project_withdrawn"):
@@ -485,9 +498,15 @@ class _Check:
 
     def _check_table(self, file: str, kind: str) -> None:
         report, hashes, key = self._report, self._records[kind], KEY_OF[kind]
-        count, last = 0, 0
+        count, last, faults = 0, 0, report.faults
         for where, row in _rows(self._folder / file, report):
             count += 1
+            if count == 1 and key not in row:
+                report.add(
+                    file,
+                    f"it has no column {key}: was it saved by a spreadsheet, or another program?",
+                )
+                break
             with self._noting_damage(where):
                 object_id = int(row[key])
                 name = f"{where}, {kind} {object_id}"
@@ -499,14 +518,19 @@ class _Check:
                     self._check_row(name, row, kind, object_id)
         if kind == "answer" and file == self._tables("answers")[0]:
             self._counts["exported"] = count
-        report.checked.append(f"{file}: {count} records are what their events say")
+        if report.faults == faults:
+            report.checked.append(f"{file}: {count} records are what their events say")
 
     def _check_row(self, name: str, row: Mapping[str, Any], kind: str, object_id: int) -> None:
         report, expected = self._report, self._records[kind].get(object_id)
         if expected is None:
             report.add(name, "no event tells of it: put in")
         elif not _has_hash(row, kind, expected):
-            report.add(name, "it is not the record that its event says: changed")
+            place = self._records[kind].place_of(object_id)
+            report.add(
+                name,
+                f"it is not the record that its event says: changed (the event has place {place})",
+            )
         if kind == "answer":
             self._check_answer(name, row)
         elif kind == "reference_standard" and (
@@ -527,7 +551,7 @@ class _Check:
             self._report.add(where, "`is_correct` is not what choice and truth say")
 
     def _check_withdrawn(self) -> None:
-        count = 0
+        count, faults = 0, self._report.faults
         for where, row in _rows(self._folder / WITHDRAWN, self._report):
             count += 1
             with self._noting_damage(where):
@@ -547,13 +571,13 @@ class _Check:
                         "its study was withdrawn after the head, by an event that is not here",
                         is_fault=False,
                     )
-        if count:
+        if count and self._report.faults == faults:
             self._report.checked.append(f"{count} withdrawn records are what their events say")
 
     # -- what is derived ---------------------------------------------------------------------------
 
     def _check_derived(self) -> None:
-        report = self._report
+        report, faults = self._report, self._report.faults
         finish_counts(self._counts)
         given = self._manifest.get("counts")
         if self._counts != given:
@@ -575,7 +599,8 @@ class _Check:
                         report.add(where, f"{row['name']}: there are {counts.get(row['name'])}")
         for file in self._tables("accounts"):
             self._check_accounts(file)
-        report.checked.append("the counts are those of the events and the rows")
+        if report.faults == faults:
+            report.checked.append("counts and roles are those of the events and the rows")
 
     def _check_accounts(self, file: str) -> None:
         given = {}
@@ -598,21 +623,23 @@ class _Check:
 
 
 class _RecordHashes:
-    """Row id -> the hash that its event carries, and the study; 48 bytes each, since there are
-    millions."""
+    """Row id -> the hash that its event carries, its place and the study; 56 bytes each, since
+    there are millions."""
 
     def __init__(self) -> None:
         self._ids = array("q")
         self._studies = array("q")
+        self._places = array("q")
         self._hashes = bytearray()
         self._seen = bytearray()
         self._next = 0
 
-    def add(self, object_id: int, digest: bytes, study_id: int | None) -> None:
+    def add(self, object_id: int, digest: bytes, study_id: int | None, place: int) -> None:
         if len(digest) != _HASH_BYTES:
             raise ValueError("the hash of a record has 32 bytes")
         self._ids.append(object_id)
         self._studies.append(study_id or 0)
+        self._places.append(place)
         self._hashes += digest
 
     def sort(self) -> None:
@@ -626,6 +653,7 @@ class _RecordHashes:
                 hashes += self._hashes[_HASH_BYTES * n : _HASH_BYTES * (n + 1)]
             self._ids, self._hashes = array("q", (ids[n] for n in order)), hashes
             self._studies = array("q", (self._studies[n] for n in order))
+            self._places = array("q", (self._places[n] for n in order))
         self._seen = bytearray(len(self._ids))
 
     def differing(self) -> Iterator[int]:
@@ -638,6 +666,11 @@ class _RecordHashes:
         """Return the hash of the last event of a record."""
         place = self._find(object_id)
         return None if place is None else self._at(place)
+
+    def place_of(self, object_id: int) -> int | None:
+        """Return the place in the log of the last event of a record."""
+        place = self._find(object_id)
+        return None if place is None else self._places[place]
 
     def study_of(self, object_id: int) -> int | None:
         """Return the study that a record is about, by the last event of it."""
@@ -804,18 +837,63 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_keys(path: Path) -> list[VerifierKey]:
-    """Return the keys in a file, one a line; raises `NoteInvalid` or `OSError`."""
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    return [VerifierKey.parse(line) for line in lines if line and not line.startswith("#")]
+    """Return the keys in a file, one a line.
+
+    Raises
+    ------
+    ValueError
+        There is none, or something else; the message names the file.
+    """
+    lines = [line.strip() for line in _read_text(path).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    try:
+        keys = [VerifierKey.parse(line) for line in lines]
+    except NoteInvalid as error:
+        raise ValueError(f"{path}: this is not a whole key (mistyped?). {error}") from error
+    if not keys:
+        raise ValueError(f"{path}: there is no key in it")
+    return keys
 
 
 def read_head(path: Path) -> str:
-    """Return the note in a file: a head by itself, or the last of a file of heads."""
-    text = path.read_text("utf-8")
-    if text.startswith("{"):
-        last = [line for line in text.splitlines() if line.strip()][-1]
-        return str(json.loads(last)["head"])
-    return text
+    """Return the head in a file: by itself, quoted as in a manifest, or the last one of several.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message names the file.
+    """
+    text = _read_text(path)
+    try:
+        if text.startswith(('"', "{")):
+            lines = [line for line in text.splitlines() if line.strip()]
+            values = json.loads(text if text.startswith('"') else _whole_or_last(text, lines))
+            text = values if isinstance(values, str) else str(_head_in(values))
+        note = text.strip("\r\n ") + "\n"
+        Checkpoint.parse(parse_note(note).text)
+    except _DAMAGED as error:
+        raise ValueError(f"{path}: this is not a whole head (mistyped?). {error}") from error
+    return note
+
+
+def _whole_or_last(text: str, lines: Sequence[str]) -> str:
+    """Return a document, or the last line where every line is one."""
+    return text if len(lines) > 1 and lines[0].strip() == "{" else lines[-1]
+
+
+def _head_in(values: Any) -> Any:
+    return values["log"]["head"] if "log" in values else values["head"]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: it cannot be read: {error.strerror}") from error
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):  # as some shells write what is printed
+            return data.decode(encoding, "replace").replace("\r\n", "\n")
+    return data.decode("utf-8-sig", "replace").replace("\r\n", "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -831,17 +909,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--expect-head", type=Path, action="append", default=[],
         help="file with a head that you kept from earlier; again for more",
     )  # fmt: skip
+    parser.add_argument(
+        "--save-head", type=Path, help="file to write the head of this export to: keep it"
+    )
     options = parser.parse_args(arguments)
     try:
         keys = read_keys(options.key) if options.key else []
         expected = [(str(path), read_head(path)) for path in options.expect_head]
-    except (OSError, ValueError, KeyError) as error:
+        if options.save_head:
+            save_head(options.folder, options.save_head)
+    except (OSError, ValueError) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
     report = check_export(options.folder, keys, expected)
     for line in report.lines():
         print(line)
     return 0 if report.is_sound else 1
+
+
+def save_head(folder: Path, path: Path) -> None:
+    """Write the head of an export to a file that is not there yet.
+
+    Raises
+    ------
+    ValueError
+        The export has none that is whole.
+    OSError
+        There is such a file, or it cannot be written.
+    """
+    head = read_head(folder / MANIFEST)
+    with path.open("x", encoding="utf-8", newline="\n") as file:
+        file.write(head)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from medr1_pacs.audit.records import FORMS
+
 FORMAT = "medr1-pacs export 1"
 SIGNED = b"medr1-pacs export\n"
 """What stands before the manifest where it is signed: no head of a log begins so."""
@@ -35,6 +37,29 @@ KEY_OF = {
     "reference_standard": "reference_id",
 }
 """Kind -> the column that tells which one it is."""
+
+_CHECKED = {
+    "answers": {"decoding": "record", "is_correct": "derived"},
+    "references": {"stated_by_sha256": "record", "is_superseded": "derived"},
+    "left_out": {"answer_id": "derived"},
+    "accounts": dict.fromkeys(("account_id", "roles", "had_roles", "is_closed"), "derived"),
+    "counts": {"number": "derived"},
+    "withdrawn": dict.fromkeys(("kind", "id", "record", "commitments"), "record"),
+}
+
+
+def checked_by(table: str, column: str) -> str:
+    """Return what a column is checked by: `record`, the hash that its event carries; `derived`,
+    computed again from events and other columns; `log`, the tree; nothing, what the database says.
+    """
+    if table == "events":
+        return "log"
+    if column in _CHECKED.get(table, {}):
+        return _CHECKED[table][column]
+    form = FORMS.get(RECORDS.get(table, ""))
+    is_hashed = form is not None and column in (*form.in_the_open, *form.committed)
+    return "record" if is_hashed else ""
+
 
 INTEGERS = frozenset(
     {

@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from medr1_pacs.audit.ed25519 import verify
@@ -166,7 +166,13 @@ def format_note(note: SignedNote) -> str:
     return note.text + "\n" + "".join(lines)
 
 
-def verify_note(note: SignedNote, keys: Iterable[VerifierKey]) -> list[VerifiedSignature]:
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""Whether a public key signed a message with a signature."""
+
+
+def verify_note(
+    note: SignedNote, keys: Iterable[VerifierKey], verify: Verify = verify
+) -> list[VerifiedSignature]:
     """Return which of the keys signed a note, in the order of its lines, each key once.
 
     Signatures of other keys are ignored. Where nothing is returned, nobody known has signed the
@@ -186,7 +192,7 @@ def verify_note(note: SignedNote, keys: Iterable[VerifierKey]) -> list[VerifiedS
     verified: dict[VerifierKey, VerifiedSignature] = {}
     for one in note.signatures:
         if signer := known.get((one.name, one.key_id)):
-            verified.setdefault(signer, _verify_signature(note.text, one, signer))
+            verified.setdefault(signer, _verify_signature(note.text, one, signer, verify))
     return list(verified.values())
 
 
@@ -257,7 +263,9 @@ def _parse_signature(line: str) -> NoteSignature:
     return NoteSignature(name, key_id, decoded[_KEY_ID_BYTES:])
 
 
-def _verify_signature(text: str, one: NoteSignature, key: VerifierKey) -> VerifiedSignature:
+def _verify_signature(
+    text: str, one: NoteSignature, key: VerifierKey, verify: Verify
+) -> VerifiedSignature:
     timestamp, signature, message = None, one.signature, text.encode()
     if key.algorithm == COSIGNATURE:
         timestamp = int.from_bytes(signature[:_TIMESTAMP_BYTES], "big")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from medr1_pacs.audit.export_check import check_export, read_head, read_keys
-from medr1_pacs.audit.notes import COSIGNATURE, NoteInvalid, VerifierKey
+from medr1_pacs.audit.export_check import check_export, read_head, read_keys, save_head
+from medr1_pacs.audit.notes import COSIGNATURE, VerifierKey
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.cli.wiring import make_sealer, open_research, read_settings
@@ -42,6 +42,9 @@ def audit_verify(
     ] = False,
     key: Key = None,
     expect_head: ExpectedHeads = None,
+    save: Annotated[
+        Path | None, typer.Option("--save-head", help="File to write the export's head to: keep it")
+    ] = None,
 ) -> None:
     """Check an export, or the database; exit 1 unless a trusted key signed all of it.
 
@@ -53,6 +56,8 @@ def audit_verify(
     keys = _read_keys(key) if key else []
     heads = [(str(path), _read_head(path)) for path in expect_head or []]
     if folder is not None:
+        if save is not None:
+            _save_head(folder, save)
         report = check_export(folder, keys, heads)
         for line in report.lines():
             print(line)
@@ -62,14 +67,26 @@ def audit_verify(
     if not keys:
         keys = [load_signing_key(settings.audit_key_path).verifier]
     kept = [KeptHead(where, note) for where, note in heads]
-    kept += _last_outside(settings)
+    kept += _outside(settings)
     raise typer.Exit(_print_log(verify_database(research, keys, kept)))
 
 
-def _last_outside(settings: Settings) -> list[KeptHead]:
+def _save_head(folder: Path, path: Path) -> None:
+    try:
+        save_head(folder, path)
+    except (OSError, ValueError) as error:
+        raise SourceUnreadable(str(error)) from error
+
+
+def _outside(settings: Settings) -> list[KeptHead]:
+    """Return the heads outside of the database, of the log that goes on now."""
     heads = HeadsFile(settings.audit_heads_path)
-    last = heads.read_last()
-    return [KeptHead(f"the last head in {heads.path}", last.note)] if last else []
+    found = [
+        KeptHead(f"{heads.path} line {number}", head.note)
+        for number, head in enumerate(heads.iterate(), 1)
+    ]
+    origin = found[-1].note.split("\n")[0] if found else ""
+    return [head for head in found if head.note.startswith(f"{origin}\n")]
 
 
 def _print_log(report: LogReport) -> int:
@@ -175,15 +192,15 @@ def audit_restart(
 def _read_keys(path: Path) -> list[VerifierKey]:
     try:
         return read_keys(path)
-    except (OSError, UnicodeDecodeError, NoteInvalid) as error:
-        raise SourceUnreadable(f"{path}: {error}") from error
+    except ValueError as error:
+        raise SourceUnreadable(str(error)) from error
 
 
 def _read_head(path: Path) -> str:
     try:
         return read_head(path)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise SourceUnreadable(f"{path}: {error}") from error
+    except ValueError as error:
+        raise SourceUnreadable(str(error)) from error
 
 
 def _read_text(path: Path) -> str:

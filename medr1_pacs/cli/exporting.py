@@ -20,7 +20,7 @@ from medr1_pacs.cli.wiring import (
     start_process,
 )
 from medr1_pacs.db.audit import OPERATOR
-from medr1_pacs.db.exporting import EVERYTHING
+from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.errors import SourceUnreadable
 from medr1_pacs.processes import ProcessName
 from medr1_pacs.projects import DEFAULT_PROJECT
@@ -125,8 +125,8 @@ def _parse_formats(text: str) -> tuple[TableFormat, ...]:
 def _read_head(path: Path) -> str:
     try:
         return read_head(path)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise SourceUnreadable(f"{path}: {error}") from error
+    except ValueError as error:
+        raise SourceUnreadable(str(error)) from error
 
 
 class _Progress:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from medr1_pacs.audit.signing import SigningKey
-from medr1_pacs.db.exporting import EVERYTHING
+from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.project_exports import (
     begin_export,
     end_attempt,

@@ -8,7 +8,6 @@ The same head, filters and versions give the same bytes, but for what was withdr
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import shutil
 import sys
@@ -16,15 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, TypeVar
+from typing import TypeVar
 
-from medr1_pacs.audit.canonical import canonical_json, canonical_text, commit, field_salt
+from medr1_pacs.audit.canonical import canonical_json
 from medr1_pacs.audit.events import Event
 from medr1_pacs.audit.export_form import (
     COUNTED,
@@ -36,6 +33,7 @@ from medr1_pacs.audit.export_form import (
     SIGNED,
     VERIFIER,
     WITHDRAWN,
+    checked_by,
     count_event,
     finish_counts,
     follow_role,
@@ -44,19 +42,21 @@ from medr1_pacs.audit.merkle import Frontier
 from medr1_pacs.audit.notes import Checkpoint, parse_note
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.audit.standalone import assemble_verifier
-from medr1_pacs.db.exporting import ExportReader, IdSet, open_export
+from medr1_pacs.db.as_of import IdSet
+from medr1_pacs.db.exporting import ExportReader, open_export
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import ExportRefused, PictureLost
-from medr1_pacs.exports import med_r1
+from medr1_pacs.errors import ExportRefused
 from medr1_pacs.exports.cells import Cells, Table
 from medr1_pacs.exports.comma_separated import csv_lines
+from medr1_pacs.exports.event_lines import event_line
 from medr1_pacs.exports.json_lines import json_line
 from medr1_pacs.exports.parquet_file import ParquetFile
 from medr1_pacs.filters import AnswerFilters
-from medr1_pacs.prompts import problem_of
 from medr1_pacs.records.dictionary import DictionaryEntry, describe_fields
-from medr1_pacs.records.exported import TABLES
+from medr1_pacs.records.exported import LINES, TABLES
 from medr1_pacs.records.words import JsonObject
+from medr1_pacs.steps.exporting_lists import MedR1Lists
+from medr1_pacs.storage.hashed_file import HashedFile, describe_file
 from medr1_pacs.storage.pictures import PictureStore
 
 _BATCH = 1_000
@@ -181,7 +181,9 @@ class _Export:
     def write_rows(self) -> None:
         """Write what the database has: answers first, which say what they were asked with."""
         reader = self._reader
-        with _Lists(self._folder, self._request, self._pictures) as lists:
+        with MedR1Lists(
+            self._folder, self._pictures, has_pictures=self._request.has_pictures
+        ) as lists:
             columns = _columns_of("answers")
             answers = self._note_answers(Table(columns), reader.answers(), lists)
             self._write_table("answers", Table(columns), answers)
@@ -195,7 +197,9 @@ class _Export:
         self._write("checkpoints", reader.checkpoints(self._checkpoints))
         self._write_lines(WITHDRAWN, map(json_line, self._note_withdrawn(reader.withdrawn())))
 
-    def _note_answers(self, table: Table, rows: Iterable[Cells], lists: _Lists) -> Iterator[Cells]:
+    def _note_answers(
+        self, table: Table, rows: Iterable[Cells], lists: MedR1Lists
+    ) -> Iterator[Cells]:
         answer, question, checkpoint = (
             table.names.index(name) for name in ("answer_id", "question_row", "checkpoint_row")
         )
@@ -245,7 +249,7 @@ class _Export:
         formats = self._request.formats
         with ExitStack() as stack:
             text = {
-                each: stack.enter_context(_HashedFile(self._folder / f"{table}.{each}"))
+                each: stack.enter_context(HashedFile(self._folder / f"{table}.{each}"))
                 for each in (TableFormat.CSV, TableFormat.JSONL)
                 if each in formats
             }
@@ -269,13 +273,13 @@ class _Export:
         for file in text.values():
             self._files[file.name] = file.describe() | {"rows": count}
         if parquet is not None:
-            self._files[f"{table}.parquet"] = _describe(self._folder / f"{table}.parquet") | {
+            self._files[f"{table}.parquet"] = describe_file(self._folder / f"{table}.parquet") | {
                 "rows": count
             }
 
     def _write_lines(self, name: str, lines: Iterable[str]) -> None:
         count = 0
-        with _HashedFile(self._folder / name) as file:
+        with HashedFile(self._folder / name) as file:
             for batch in _batches(lines):
                 file.write("".join(batch))
                 count += len(batch)
@@ -294,7 +298,7 @@ class _Export:
         )
         self._write_lines(EVENTS, self._note_events(events))
         edge = Frontier()
-        with _HashedFile(self._folder / LEAVES) as file:
+        with HashedFile(self._folder / LEAVES) as file:
             for batch in _batches(self._reader.leaves()):
                 for leaf in batch:
                     edge.add(leaf)
@@ -315,7 +319,12 @@ class _Export:
             )  # fmt: skip
             if event.action == "log.key_rotated":
                 self._statements.append(told["new"]["statement"])
-            yield _line(seq, event, self._request)
+            yield event_line(
+                seq,
+                event,
+                shows_times=self._request.shows_times,
+                shows_reasons=self._request.shows_reasons,
+            )
 
     # -- what explains it --------------------------------------------------------------------------
 
@@ -350,18 +359,26 @@ class _Export:
 
     def _write_dictionary(self) -> None:
         entries = [
-            (table, entry) for table, record in TABLES.items() for entry in describe_fields(record)
+            (table, entry)
+            for table, record in {**TABLES, **LINES}.items()
+            for entry in describe_fields(record)
         ]
         entries += [("answers_wide", entry) for entry in _describe_wide(self._wide_columns)]
         rows = (
-            {"table": table, "name": entry.name, "type": entry.type, "meaning": entry.meaning}
+            {
+                "table": table,
+                "name": entry.name,
+                "type": entry.type,
+                "meaning": entry.meaning,
+                "checked": checked_by(table, entry.name),
+            }
             for table, entry in entries
         )
-        columns = ["table", "name", "type", "meaning"]
+        columns = ["table", "name", "type", "meaning", "checked"]
         self._write_text("dictionary.csv", "".join(csv_lines(columns, rows)))
 
     def _write_text(self, name: str, text: str) -> None:
-        with _HashedFile(self._folder / name) as file:
+        with HashedFile(self._folder / name) as file:
             file.write(text)
         self._files[name] = file.describe()
 
@@ -424,190 +441,6 @@ def _describe_wide(questions: Sequence[str]) -> Iterator[DictionaryEntry]:
 
 def _columns_of(table: str) -> dict[str, str]:
     return {entry.name: entry.type for entry in describe_fields(TABLES[table])}
-
-
-# -- events ----------------------------------------------------------------------------------------
-
-_HIDDEN = ("instance.", "patient.", "withdrawal.", "account.", "study.withdrawn")
-"""Events whose values have hashes of received files, names of people, or keys of other projects."""
-_NOBODY = ("service", "operator")
-_SHOWN = ("account.role_given", "account.role_removed")
-
-
-def _line(seq: int, event: Event, request: ExportRequest) -> str:
-    """Return an event as a line: what is shown with its salt, and of the rest the commitment."""
-    salt, action = event.salt, event.action
-    shows_told = not action.startswith(_HIDDEN) or action in _SHOWN
-    reason = event.reason
-    if event.actor in _NOBODY:
-        actor = f'["{field_salt(salt, "actor")}","{event.actor}"]'
-    else:
-        actor = f'"{commit(salt, "actor", event.actor)}"'
-    at = _shown(salt, "at", event.at) if request.shows_times else _hidden(salt, "at", event.at)
-    told = _shown(salt, "told", event.told) if shows_told else _hidden(salt, "told", event.told)
-    if reason is None:
-        why = f'["{field_salt(salt, "reason")}",null]'
-    elif request.shows_reasons:
-        why = _shown(salt, "reason", reason)
-    else:
-        why = _hidden(salt, "reason", reason)
-    account = "null" if event.account_id is None else event.account_id
-    object_id = "null" if event.object_id is None else event.object_id
-    scope = canonical_text([event.study_id, event.project_id])
-    record = "null" if event.record is None else f'"{event.record}"'
-    return (
-        f'{{"seq":{seq},"event":{event.event_id},"action":{_text(action)},'
-        f'"object":[{_text(event.object_type)},{object_id}],"scope":{scope},'
-        f'"account":{account},"record":{record},"actor":{actor},"at":{at},"told":{told},"reason":{why}}}\n'
-    )
-
-
-def _shown(salt: str, name: str, value: Any) -> str:
-    return f'["{field_salt(salt, name)}",{canonical_text(value)}]'
-
-
-def _hidden(salt: str, name: str, value: Any) -> str:
-    return f'"{commit(salt, name, value)}"'
-
-
-@lru_cache(maxsize=256)
-def _text(word: str) -> str:
-    return canonical_text(word)
-
-
-# -- lists of Med-R1 -------------------------------------------------------------------------------
-
-
-class _Lists:
-    """A list a modality of what has a truth, with the pictures; a context manager."""
-
-    def __init__(self, folder: Path, request: ExportRequest, pictures: PictureStore) -> None:
-        self._folder = folder / med_r1.FOLDER
-        self._has_pictures = request.has_pictures
-        self._pictures = pictures
-        self._lists: dict[str, _HashedFile] = {}
-        self._seen: set[int] = set()
-        self._missing: set[str] = set()
-        self.files: dict[str, JsonObject] = {}
-
-    @property
-    def lost(self) -> int:
-        """How many pictures could not be read."""
-        return len(self._missing)
-
-    def __enter__(self) -> _Lists:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for modality, file in sorted(self._lists.items()):
-            file.write("\n]\n")
-            file.close()
-            name = f"{med_r1.FOLDER}/{med_r1.list_name(modality)}"
-            self.files[name] = file.describe()
-
-    def adder(self, table: Table) -> Callable[[Cells], None]:
-        """Return what adds an answer's question, each once a picture and order of options."""
-        names = ("truth", "kind", "options", "png_sha256", "prompt_sha256", "modality")
-        truth, kind, options, png, prompt, modality = map(table.names.index, names)
-        prompt_text = table.names.index("prompt_text")
-
-        def add(row: Cells) -> None:
-            if row[truth] is None or row[kind] != "protocol":
-                return
-            letter = med_r1.right_letter(json.loads(row[options] or "[]"), row[truth])
-            png_sha256 = row[png] or ""
-            # Eight bytes of each: a list has millions of items, and no two the same by chance.
-            key = int(png_sha256[:16], 16) << 64 | int((row[prompt] or "0")[:16], 16)
-            if letter is None or key in self._seen:
-                return
-            self._seen.add(key)
-            problem = problem_of(row[prompt_text] or "")
-            self._add(row[modality] or "other", png_sha256, problem, letter)
-
-        return add
-
-    def _add(self, modality: str, png_sha256: str, problem: str, letter: str) -> None:
-        file = self._lists.get(modality)
-        if file is None:
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / med_r1.list_name(modality)
-            file = self._lists[modality] = _HashedFile(path).__enter__()
-            file.write("[\n")
-        else:
-            file.write(",\n")
-        image = med_r1.picture_name(png_sha256)
-        file.write(med_r1.item(image, problem, letter))
-        if (
-            self._has_pictures
-            and f"{med_r1.FOLDER}/{image}" not in self.files
-            and png_sha256 not in self._missing
-        ):
-            self._copy(png_sha256, self._folder / image)
-
-    def _copy(self, png_sha256: str, path: Path) -> None:
-        path.parent.mkdir(exist_ok=True)
-        try:
-            path.write_bytes(self._pictures.read(png_sha256))
-        except PictureLost:
-            self._missing.add(png_sha256)
-            return
-        self.files[f"{med_r1.FOLDER}/{med_r1.picture_name(png_sha256)}"] = {
-            "sha256": png_sha256,
-            "bytes": path.stat().st_size,
-        }
-
-
-# -- files -----------------------------------------------------------------------------------------
-
-
-class _HashedFile:
-    """A file that is hashed while it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self._path = path
-        self._digest = hashlib.sha256()
-        self._bytes = 0
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> _HashedFile:
-        self._file = self._path.open("xb")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, text: str) -> None:
-        self.write_bytes(text.encode("utf-8", "surrogatepass"))
-
-    def write_bytes(self, data: bytes) -> None:
-        assert self._file is not None, "it is open"
-        self._file.write(data)
-        self._digest.update(data)
-        self._bytes += len(data)
-
-    def describe(self) -> JsonObject:
-        return {"sha256": self._digest.hexdigest(), "bytes": self._bytes}
-
-
-def _describe(path: Path) -> JsonObject:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
 
 
 def _batches(rows: Iterable[Item]) -> Iterator[list[Item]]:

@@ -29,7 +29,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 
 from medr1_pacs.audit.signing import SigningKey
-from medr1_pacs.db.exporting import EVERYTHING, answers_statement, look_back
+from medr1_pacs.db.as_of import look_back
+from medr1_pacs.db.exported_answers import EVERYTHING, answers_statement
 from medr1_pacs.db.recording import iterate_record_ids, tell_records
 from medr1_pacs.db.schema import Branch, upgrade_schema
 from medr1_pacs.db.sealing import count_unsealed

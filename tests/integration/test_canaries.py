@@ -31,7 +31,7 @@ from sqlalchemy import text
 
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.audit import add_event
-from medr1_pacs.db.exporting import EVERYTHING
+from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.projects import declare_projects
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.research_views import grant_research

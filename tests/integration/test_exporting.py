@@ -22,7 +22,7 @@ from medr1_pacs.audit.events import COMMITTED, leaf_of
 from medr1_pacs.audit.export_check import check_export
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account, give_role, remove_role
-from medr1_pacs.db.exporting import EVERYTHING
+from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.projects import declare_projects
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.tables import Answer, AuditEvent

@@ -8,7 +8,7 @@ import pytest
 from factories import SITE_KEY
 from sqlalchemy import func, insert, select, text, update
 
-from medr1_pacs.audit.notes import format_note
+from medr1_pacs.audit.notes import SignedNote, format_note
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account, close_account
 from medr1_pacs.db.audit import add_event
@@ -128,7 +128,8 @@ def test_the_head_of_another_history_is_named_where_ours_was_signed_as_a_whole(
     database, seal, found, accounts
 ):
     mine = KeptHead("mine", seal())
-    forked = KEY.sign_note(f"{KEY.name}\n1\n{'A' * 43}=\n")
+    text = f"{KEY.name}\n1\n{'A' * 43}=\n"
+    forked = SignedNote(text, (KEY.sign(text),))
 
     [(where, what)] = found(KeptHead("a colleague's", format_note(forked)), mine)
 
