@@ -206,9 +206,14 @@ def find_edge(session: Session, origin: str, head: Checkpoint | None) -> Frontie
     LogInconsistent
         It does not, or a leaf is missing.
     """
+    size = count_leaves(session)
+    if head is not None and size < head.size:
+        raise LogInconsistent(
+            f"the audit log has {size} events, and its last head says {head.size}: {_WHY}"
+        )
     edge = Frontier() if head is None else _edge_of(session, origin, head)
     grow(session, edge)
-    if edge.size != (size := count_leaves(session)):
+    if edge.size != size:
         raise LogInconsistent(
             f"the audit log has {size} places, of which the one numbered {edge.size} is empty: "
             "leaves were deleted. Nothing is signed; see `medr1-pacs audit verify --database`"
@@ -225,12 +230,16 @@ def _edge_of(session: Session, origin: str, head: Checkpoint) -> Frontier:
     grow(session, edge, head.size)
     if (edge.size, edge.root()) != (head.size, head.root):
         raise LogInconsistent(
-            f"the audit log does not begin with what its last head says, which has {head.size} "
-            f"events ({edge.size} of them are there): an older backup was restored, or the log "
-            "was changed. Nothing is signed; see `medr1-pacs audit verify --database`, and "
-            "docs/operating.md for what to do after a restore"
+            f"the audit log does not begin with what its last head says, of {head.size} events: "
+            f"{_WHY}"
         )
     return edge
+
+
+_WHY = (
+    "an older backup was restored, or the log was changed. Nothing is signed; see "
+    "`medr1-pacs audit verify --database`, and docs/operating.md for what to do after a restore"
+)
 
 
 def _head(row: AuditHead) -> Head:
