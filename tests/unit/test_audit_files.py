@@ -50,7 +50,9 @@ def test_a_missing_key_is_named_with_both_remedies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "secret", str(KEY.verifier), str(KEY)[:-3], str(KEY) + "x"]
+    "content",
+    ["", "secret", str(KEY.verifier), str(KEY)[:-3], str(KEY) + "x"],
+    ids=["empty", "a word", "a public key", "cut off", "longer"],
 )
 def test_a_file_that_holds_no_key_is_refused_and_not_quoted(tmp_path, content):
     path = tmp_path / "audit.key"

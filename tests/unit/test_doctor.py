@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from factories import NOON
 
+from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account
+from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.set_aside import replace_set_aside
 from medr1_pacs.doctor import Finding, Severity, examine
 from medr1_pacs.records.received import SetAsideFile
+from medr1_pacs.steps.sealing import Sealer
+from medr1_pacs.storage.audit_files import HeadsFile, load_signing_key, make_signing_key
 
 
 @pytest.fixture
@@ -166,3 +171,55 @@ def test_a_certificate_that_cannot_be_read_is_bad_and_named(find, tmp_path):
 @on_sqlite
 def test_without_any_way_to_sign_in_it_is_a_warning(find):
     assert find("sign-in", MEDR1_LOCAL_ACCOUNTS="false").severity is Severity.WARNING
+
+
+# -- the audit log ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed(site, tmp_path):
+    """A log that is sealed and signed; returns the settings that find its heads."""
+    database = Database(site.database_url)
+    key = make_signing_key(site.audit_key_path, SigningKey.generate("medr1-pacs/test"))
+    heads = tmp_path / "audit-heads.jsonl"
+    with database.write() as session:
+        add_event(session, "study.created", "study", 1)
+    Sealer(database, (key,), HeadsFile(heads)).current_head()
+    database.dispose()
+    return {"MEDR1_AUDIT_HEADS_FILE": str(heads)}
+
+
+def test_the_key_of_the_log_is_named_and_when_it_signed(find, site, signed):
+    finding = find("audit log", **signed)
+
+    key = load_signing_key(site.audit_key_path).verifier
+    assert f"key medr1-pacs/test+{key.key_id:08x}, last signed 20" in finding.message or (
+        finding.severity is Severity.WARNING and "owns the log" in finding.message
+    )
+
+
+@on_sqlite
+def test_heads_in_the_data_folder_are_warned_of(find, site, signed):
+    finding = find("audit log", MEDR1_AUDIT_HEADS_FILE=str(site.data_dir / "heads"))
+
+    assert finding.severity is Severity.WARNING
+    assert "name a file elsewhere in MEDR1_AUDIT_HEADS_FILE" in finding.message
+
+
+@on_sqlite
+def test_a_log_that_nobody_seals_is_warned_of(find, site, signed, monkeypatch):
+    monkeypatch.setattr("medr1_pacs.doctor._UNSEALED_MAX", timedelta(0))
+    database = Database(site.database_url)
+    with database.write() as session:
+        add_event(session, "study.created", "study", 2)
+    database.dispose()
+
+    finding = find("audit log", **signed)
+
+    assert finding.severity is Severity.WARNING
+    assert "1 events are not in the log" in finding.message
+
+
+@on_sqlite
+def test_a_log_without_a_key_has_not_begun(find):
+    assert "not begun yet" in find("audit log").message
