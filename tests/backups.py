@@ -51,7 +51,7 @@ class OneMachine:
 
     def back_up_storage(self, copy: Path) -> None:
         copy_while_busy("cp", "-a", "storage", copy, folder=self.folder)
-        run("cp", "-a", "site.key", copy / "key", folder=self.folder)
+        run("cp", "-a", "site.key", "audit.key", copy / "key", folder=self.folder)
 
     def lose_databases(self) -> None:
         for path in self.folder.glob("*.sqlite*"):
@@ -62,7 +62,8 @@ class OneMachine:
         self.folder.mkdir()
 
     def restore_files(self, copy: Path) -> None:
-        run("cp", "-a", copy / "key/site.key", copy / "storage", ".", folder=self.folder)
+        keys = (copy / "key/site.key", copy / "key/audit.key")
+        run("cp", "-a", *keys, copy / "storage", ".", folder=self.folder)
 
     def restore_databases(self, copy: Path) -> None:
         run("rm", "-f", *self.folder.glob("*.sqlite*"), folder=self.folder)
@@ -89,7 +90,8 @@ class Site:
     def back_up_storage(self, copy: Path) -> None:
         tar = ["tar", "-cf", copy / "storage.tar", "-C", self.folder]
         copy_while_busy(*tar, "storage", folder=self.folder)
-        run("tar", "-cf", copy / "key.tar", "-C", self.folder, "site.key", folder=self.folder)
+        keys = ("site.key", "audit.key")
+        run("tar", "-cf", copy / "key.tar", "-C", self.folder, *keys, folder=self.folder)
 
     def lose_everything(self) -> None:
         self._server.drop_database(self._name)

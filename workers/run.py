@@ -16,7 +16,7 @@ from medr1_pacs.steps.beating import Heartbeat
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.leasing import SWEEP, HeldLease
 from medr1_pacs.steps.rendering import Decoder
-from medr1_pacs.steps.sealing import Sealer
+from medr1_pacs.steps.sealing import NoSealer, Sealer
 from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
@@ -93,7 +93,7 @@ def run_sweep(
     indexer: Indexer,
     pictures: PictureStore,
     withdrawer: Withdrawer,
-    sealer: Sealer,
+    sealer: Sealer | NoSealer,
     questionnaire: Questionnaire,
     checkpoints: frozenset[str],
     exports: ExportStore,

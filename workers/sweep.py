@@ -25,7 +25,7 @@ from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
 from medr1_pacs.steps.retaining import end_retention
 from medr1_pacs.steps.ringing import find_due_work
-from medr1_pacs.steps.sealing import Sealer
+from medr1_pacs.steps.sealing import NoSealer, Sealer
 from medr1_pacs.steps.setting_aside import tell_set_aside
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.tidying import tidy
@@ -62,7 +62,7 @@ class Sweep:
         indexer: Indexer,
         pictures: PictureStore,
         withdrawer: Withdrawer,
-        sealer: Sealer,
+        sealer: Sealer | NoSealer,
         bells: BellTower,
         questionnaire: Questionnaire,
         checkpoints: frozenset[str],

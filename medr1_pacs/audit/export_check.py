@@ -501,7 +501,7 @@ class _Check:
         count, last, faults = 0, 0, report.faults
         for where, row in _rows(self._folder / file, report):
             count += 1
-            if count == 1 and key not in row:
+            if count == 1 and file.endswith(".csv") and key not in row:
                 report.add(
                     file,
                     f"it has no column {key}: was it saved by a spreadsheet, or another program?",

@@ -30,7 +30,7 @@ from medr1_pacs.questions.bank import PACKAGED_BANK, QuestionBank, load_bank
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings, is_loopback, load_settings
 from medr1_pacs.steps.audit_keys import new_log_name
-from medr1_pacs.steps.sealing import Sealer
+from medr1_pacs.steps.sealing import NoSealer, Sealer
 from medr1_pacs.steps.withdrawing import Withdrawer
 from medr1_pacs.storage.audit_files import (
     HeadsFile,
@@ -233,6 +233,14 @@ def make_sealer(settings: Settings, research: Database) -> Sealer:
         interval_s=settings.audit_interval_s,
         publish=SyslogHeads(settings.audit_syslog) if settings.audit_syslog else lambda note: None,
     )
+
+
+def make_sealer_if_there_is_a_key(settings: Settings, research: Database) -> Sealer | NoSealer:
+    """Do as `make_sealer` for who has more to do than to seal."""
+    try:
+        return make_sealer(settings, research)
+    except SettingInvalid as error:
+        return NoSealer(str(error))
 
 
 def open_decoder(settings: Settings) -> DecoderPool:

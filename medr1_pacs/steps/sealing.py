@@ -34,7 +34,7 @@ from medr1_pacs.db.sealing import (
     look_at_moment,
 )
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import LogInconsistent
+from medr1_pacs.errors import AuditFilesUnusable, LogInconsistent
 from medr1_pacs.storage.audit_files import HeadsFile
 
 BATCH = 2_000
@@ -210,6 +210,17 @@ class Sealer:
             add_head(session, self.origin, edge, note, now)
         self._publish(note)
         return note
+
+
+class NoSealer:
+    """Stands where a sealer cannot be: arrivals and answers go on without one, and events wait."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def seal(self, *, sign: bool = False) -> Sealed:
+        """Raise `AuditFilesUnusable`, which says why nobody seals."""
+        raise AuditFilesUnusable(self._why)
 
 
 def read_head(note: str, keys: tuple[SigningKey, ...]) -> Checkpoint:

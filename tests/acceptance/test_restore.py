@@ -185,6 +185,9 @@ def test_a_backup_of_a_busy_service_brings_everything_back_on_a_new_disk(site, c
     site.restore_files(copy)
     site.restore_databases(copy)
     reconcile(service)
+    # Heads were signed of what the backup does not have.
+    assert service.run("audit", "verify", "--database").returncode == 1
+    assert service.run("audit", "restart", "--reason", "the disk was lost").returncode == 0
     service.start()
 
     assert find_elsewhere(service, sent) == {}
@@ -199,6 +202,13 @@ def test_a_backup_of_a_busy_service_brings_everything_back_on_a_new_disk(site, c
     restored = patient_keys(service)
     assert {study: restored[study] for study in keys} == keys
     assert restored[uid] == keys[str(studies[0][0].StudyInstanceUID)]
+    service.wait_until(lambda: is_sealed_and_sound(service), 60)
+
+
+def is_sealed_and_sound(service: Service) -> bool:
+    """Whether all that happened is in the log, and the log is as it was signed."""
+    result = service.run("audit", "verify", "--database")
+    return result.returncode == 0 and " 0 not in it yet" in result.stdout
 
 
 @dataclass(frozen=True, slots=True)
