@@ -374,6 +374,9 @@ def test_a_generation_under_a_stale_token_is_refused(database, add_work, expire,
 
 def test_the_first_parse_of_a_generation_stays(database, add_work, rows):
     (generation_id,) = add_work(Generation, 1)
+    with database.write() as session:
+        claim, (item,) = claim_generations(session, "demo", owner="worker", limit=1)
+        assert record_generated(session, claim, item, make_output(), make_engine_identity())
 
     for choice in ("A", "B"):
         with database.write() as session:

@@ -131,8 +131,8 @@ def test_who_reads_sees_what_was_brought_and_no_form(custodian, app, sign_in, ro
 @pytest.mark.parametrize(
     ("role", "links"),
     [
-        ("custodian", ["references", "re-identify", "withdrawals"]),
-        ("auditor", ["answers", "accuracy", "snapshots", "dictionary", "references"]),
+        ("custodian", ["exports", "references", "re-identify", "withdrawals"]),
+        ("auditor", ["answers", "accuracy", "snapshots", "dictionary", "exports", "references"]),
     ],
 )
 def test_the_start_leads_there(custodian, app, sign_in, role, links):
