@@ -185,8 +185,7 @@ def test_a_backup_of_a_busy_service_brings_everything_back_on_a_new_disk(site, c
     site.restore_files(copy)
     site.restore_databases(copy)
     reconcile(service)
-    # Heads were signed of what the backup does not have.
-    assert service.run("audit", "verify", "--database").returncode == 1
+    # Heads may have been signed of what the backup does not have.
     assert service.run("audit", "restart", "--reason", "the disk was lost").returncode == 0
     service.start()
 
