@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, text
+from sqlalchemy import Select, and_, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.merkle import Frontier
@@ -68,7 +68,11 @@ def list_unsealed(session: Session, *, after: int, limit: int) -> Sequence[Any]:
     return (
         session.execute(
             select(*AuditEvent.__table__.columns)
-            .outerjoin(AuditLeaf, AuditLeaf.event_id == AuditEvent.id)
+            # The bound on both: PostgreSQL goes through both from the start otherwise.
+            .outerjoin(
+                AuditLeaf,
+                and_(AuditLeaf.event_id == AuditEvent.id, AuditLeaf.event_id > after),
+            )
             .where(AuditEvent.id > after, AuditLeaf.seq.is_(None))
             .order_by(AuditEvent.id)
             .limit(limit)
