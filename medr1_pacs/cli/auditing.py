@@ -54,7 +54,7 @@ def audit_verify(
     if database is (folder is not None):
         raise typer.BadParameter("name the folder of an export, or --database")
     keys = _read_keys(key) if key else []
-    heads = [(str(path), _read_head(path)) for path in expect_head or []]
+    heads = [(str(path), read_kept_head(path)) for path in expect_head or []]
     if folder is not None:
         if save is not None:
             _save_head(folder, save)
@@ -124,7 +124,7 @@ def audit_proof(
     settings = read_settings()
     research = open_research(settings)
     head = make_sealer(settings, research).current_head()
-    print(prove(research, _read_head(since_head), head).to_json(), end="")
+    print(prove(research, read_kept_head(since_head), head).to_json(), end="")
 
 
 @audit_app.command("witness")
@@ -196,7 +196,8 @@ def _read_keys(path: Path) -> list[VerifierKey]:
         raise SourceUnreadable(str(error)) from error
 
 
-def _read_head(path: Path) -> str:
+def read_kept_head(path: Path) -> str:
+    """Return the head that somebody kept in a file; raises `SourceUnreadable`."""
     try:
         return read_head(path)
     except ValueError as error:

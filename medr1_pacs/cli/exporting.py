@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medr1_pacs.audit.export_check import read_head
+from medr1_pacs.cli.auditing import read_kept_head
 from medr1_pacs.cli.printing import print_error
 from medr1_pacs.cli.query import Project, Where, parse_where
 from medr1_pacs.cli.wiring import (
@@ -21,7 +21,6 @@ from medr1_pacs.cli.wiring import (
 )
 from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.exported_answers import EVERYTHING
-from medr1_pacs.errors import SourceUnreadable
 from medr1_pacs.processes import ProcessName
 from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.steps.carrying_out_exports import carry_out_export as carry_out
@@ -87,7 +86,7 @@ def export(
         ),
         actor=OPERATOR,
         as_of=as_of,
-        since_head=_read_head(since_head) if since_head else None,
+        since_head=read_kept_head(since_head) if since_head else None,
         progress=_Progress(),
     )
     print_error("")
@@ -120,13 +119,6 @@ def _parse_formats(text: str) -> tuple[TableFormat, ...]:
         return tuple(dict.fromkeys(TableFormat(name) for name in names))
     except ValueError:
         raise typer.BadParameter(f"--format {text}: use {', '.join(TableFormat)}") from None
-
-
-def _read_head(path: Path) -> str:
-    try:
-        return read_head(path)
-    except ValueError as error:
-        raise SourceUnreadable(str(error)) from error
 
 
 class _Progress:
