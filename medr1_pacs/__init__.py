@@ -20,7 +20,8 @@ The flow, one line a module; what is not built yet says so:
     web           review     where studies are and what was answered; reading and judging: not yet
     filters       export     which answers are meant, in a URL, a command and a snapshot
     disclosure    export     what research is shown of dates and ages
-    exports       export     answers as files; signed audit exports: not yet
+    exports       export     the formats of files
+    audit         review     what is hashed and signed, and how anybody checks it
 
 `steps` joins them, one function a verb; `db` keeps what they make; `records` passes between them.
 `docs/architecture.md` follows an instance and a question through the code.

@@ -23,6 +23,7 @@ from medr1_pacs.db.workers import list_workers
 from medr1_pacs.errors import Medr1Error, SettingInvalid
 from medr1_pacs.installation import check_installation
 from medr1_pacs.opt_out import OptOutList
+from medr1_pacs.processes import UNSEALED_MAX_S
 from medr1_pacs.provider_roles import load_group_roles
 from medr1_pacs.pseudonyms import load_site_key
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
@@ -68,8 +69,6 @@ class Warned(Exception):
     """What was found works, and should not stay so; the message has the remedy."""
 
 
-_UNSEALED_MAX = timedelta(minutes=1)
-"""How long an event waits for its place where somebody seals."""
 _ANSWERS_COMPARED = 10_000
 """Newest answers whose narrow rows are compared; `db reconcile` compares all."""
 
@@ -194,11 +193,10 @@ def _opt_out(settings: Settings) -> str:
 
 def _audit_log(settings: Settings) -> str:
     """Say by which key the log is signed; warn where it could be changed, or is not sealed."""
-    if not settings.audit_key_path.exists():
+    last = HeadsFile(settings.audit_heads_path).read_last()
+    if last is None and not settings.audit_key_path.exists():
         return "not begun yet; `medr1-pacs up` makes its key"
     key = load_signing_key(settings.audit_key_path).verifier
-    heads = HeadsFile(settings.audit_heads_path)
-    last = heads.read_last()
     if settings.audit_heads_path.absolute().is_relative_to(settings.data_dir.absolute()):
         raise Warned(
             f"{settings.audit_heads_path} is in the data folder: a backup that is restored takes "
@@ -218,7 +216,7 @@ def _audit_log(settings: Settings) -> str:
 def _warn_of_log(
     research: Database, may_change: bool, unsealed: int, since: datetime | None
 ) -> None:
-    if since is not None and datetime.now(UTC) - since > _UNSEALED_MAX:
+    if since is not None and datetime.now(UTC) - since > timedelta(seconds=UNSEALED_MAX_S):
         raise Warned(
             f"{unsealed} events are not in the log, the oldest since {since.isoformat()}: is the "
             "sweep running? Its own log says what it cannot do"

@@ -168,6 +168,10 @@ class WitnessRefused(PermanentError):
     """A head of the log is not cosigned, or nothing is proven of it; the message says why."""
 
 
+class RestartRefused(PermanentError):
+    """The audit log goes on from its last head, so that no other one begins."""
+
+
 class AccountNotFound(PermanentError):
     """No account has this name."""
 

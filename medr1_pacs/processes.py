@@ -66,6 +66,9 @@ ASSOCIATION_HEARTBEAT_S = 2.0
 ASSOCIATION_SILENT_S = 15.0
 """An association without a heartbeat for so long is dead: it holds no study open."""
 
+UNSEALED_MAX_S = 60.0
+"""An event that waits longer for its place in the audit log says that nobody seals."""
+
 _SAME_START_S = 1
 
 

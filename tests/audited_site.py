@@ -18,7 +18,7 @@ from factories import SITE_KEY
 from sqlalchemy import select
 from whole_site import WholeSite, fill, make_withdrawer, open_whole_site, study_uid
 
-from medr1_pacs.audit.notes import COSIGNATURE, Checkpoint, SignedNote, format_note, parse_note
+from medr1_pacs.audit.notes import COSIGNATURE, SignedNote, TreeHead, format_note, parse_note
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import close_account, remove_role, reopen_account
 from medr1_pacs.db.sessions import Database
@@ -30,7 +30,7 @@ from medr1_pacs.settings import Settings
 from medr1_pacs.steps.asking_to_withdraw import Extent, withdraw_study
 from medr1_pacs.steps.exporting import ExportRequest, TableFormat
 from medr1_pacs.steps.importing_references import BroughtFile, import_references
-from medr1_pacs.steps.making_exports import make_export
+from medr1_pacs.steps.making_exports import Exporter, make_export
 from medr1_pacs.steps.naming import name_for_research
 from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.verifying import KeptHead
@@ -105,7 +105,7 @@ class _Moments:
 
 def size_of(note: str) -> int:
     """Return how many events a head is of."""
-    return Checkpoint.parse(parse_note(note).text).size
+    return TreeHead.parse(parse_note(note).text).size
 
 
 @contextmanager
@@ -133,10 +133,8 @@ def open_audited_site(folder: Path, data_dir: Path, url: str = "") -> Iterator[A
         for name, request in REQUESTS.items():
             exports[name] = folder / name
             since = next(moments.file.iterate()).note
-            make_export(
-                site.database, site.pictures, moments.sealer, key, SITE_KEY, exports[name],
-                request, actor="researcher", since_head=since,
-            )  # fmt: skip
+            exporter = Exporter(site.database, site.pictures, moments.sealer, SITE_KEY)
+            make_export(exporter, exports[name], request, actor="researcher", since_head=since)
             _cosign(exports[name], moments.sealer.current_head())
         moments.pause()
     yield AuditedSite(

@@ -33,7 +33,7 @@ from sqlalchemy.pool import NullPool
 
 from medr1_pacs.audit.findings import Finding
 from medr1_pacs.audit.merkle import Frontier
-from medr1_pacs.audit.notes import Checkpoint, SignedNote, format_note
+from medr1_pacs.audit.notes import SignedNote, TreeHead, format_note
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.audit import canonical_event
 from medr1_pacs.db.recording import hash_record, keep_commitments
@@ -287,7 +287,7 @@ class Intruder:
                 continue
             while edge.size < row["size"]:
                 edge.add(leaves[edge.size])
-            words = Checkpoint(key.name, edge.size, edge.root()).text()
+            words = TreeHead(key.name, edge.size, edge.root()).text()
             self.set(
                 "audit_head",
                 row_id,
@@ -469,6 +469,17 @@ def _take_study(intruder: Intruder) -> Expected:
         intruder.drop("answer_facet", TABLES["answer_facet"].c.study_id == chain.study)
     else:
         expected.records = frozenset()  # an export has them, whatever pages show
+    expected.wheres = (f"study {chain.study}",)
+    return expected
+
+
+@_kind("delete a study from a project")
+def _delete_use(intruder: Intruder) -> Expected:
+    chain = intruder.one_of(_chains(intruder))
+    answers = [each.answer for each in _chains(intruder) if each.study == chain.study]
+    intruder.drop("answer_facet", TABLES["answer_facet"].c.study_id == chain.study)
+    intruder.drop("project_study", TABLES["project_study"].c.study_id == chain.study)
+    expected = _records("answer", answers, f"uses of study {chain.study}")
     expected.wheres = (f"study {chain.study}",)
     return expected
 
@@ -879,6 +890,13 @@ def _insert_unsealed(intruder: Intruder) -> Expected:
     return Expected(what=f"event {new}", wheres=(f"event {new}",))
 
 
+@_kind("insert an event of tomorrow, which nobody misses yet")
+def _insert_future(intruder: Intruder) -> Expected:
+    like = intruder.event_at(intruder.any_place())
+    new = intruder.add_event(like, occurred_at=datetime.now(UTC) + timedelta(days=1))
+    return Expected(what=f"event {new}", wheres=(f"event {new}",))
+
+
 @_kind("insert an event with a false time, which is sealed")
 def _insert_back_dated(intruder: Intruder) -> Expected:
     like = intruder.event_at(intruder.any_place())
@@ -1070,7 +1088,7 @@ def _edit_head(intruder: Intruder) -> Expected:
     if name == "frontier":
         other = [f"{intruder.rng.getrandbits(256):064x}", *row["frontier"][1:]]
     elif name == "note":
-        words = Checkpoint(LOG, row["size"], bytes.fromhex(row["root_sha256"])).text()
+        words = TreeHead(LOG, row["size"], bytes.fromhex(row["root_sha256"])).text()
         key = SigningKey.generate(LOG)
         other = format_note(SignedNote(words, (key.sign(words),)))
     else:
@@ -1097,7 +1115,37 @@ def _edit_facet(intruder: Intruder) -> Expected:
     intruder.connection.execute(
         update(facet).where(facet.c.answer_id == chain.answer).values(**{name: value})
     )
-    return Expected(what=f"{name} of answer {chain.answer}", wheres=(f"study {chain.study}",))
+    # What is shown as the truth is compared with what references say in an export, too.
+    records = frozenset({("answer", chain.answer)} if name == "truth" else ())
+    return Expected(
+        what=f"{name} of answer {chain.answer}", wheres=(f"study {chain.study}",), records=records
+    )
+
+
+@_kind("insert what research was shown before")
+def _insert_past(intruder: Intruder) -> Expected:
+    chain = intruder.one_of(_chains(intruder))
+    event_id = intruder.rng.choice((intruder.event_at(intruder.any_place()), -9))
+    intruder.add(
+        "past_value",
+        event_id=event_id,
+        project_id=None,
+        object_type="answer",
+        object_id=chain.answer,
+        was={"truth": intruder.row("answer", chain.answer)["choice_text"]},
+    )
+    return Expected(what=f"of answer {chain.answer}", wheres=(f"what event {event_id} kept",))
+
+
+@_kind("edit what research was shown before")
+def _edit_past(intruder: Intruder) -> Expected:
+    row_id = intruder.choose("past_value")
+    row = intruder.row("past_value", row_id)
+    if intruder.rng.random() < 0.5:
+        intruder.drop("past_value", TABLES["past_value"].c.id == row_id)
+    else:
+        intruder.set("past_value", row_id, was=row["was"] | {"truth": "something else"})
+    return Expected(what=f"{row_id}", wheres=(f"what event {row['event_id']} kept",))
 
 
 class Scene:

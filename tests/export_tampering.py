@@ -22,7 +22,7 @@ from database_tampering import Expected, NoVictim
 from medr1_pacs.audit.canonical import canonical_json
 from medr1_pacs.audit.export_form import KEY_OF, MANIFEST, RECORDS, SIGNED
 from medr1_pacs.audit.merkle import Frontier, leaf_hash
-from medr1_pacs.audit.notes import Checkpoint, SignedNote, format_note, parse_note
+from medr1_pacs.audit.notes import SignedNote, TreeHead, format_note, parse_note
 from medr1_pacs.audit.proofs import consistency_proof, split_hashes
 from medr1_pacs.audit.records import FORMS
 from medr1_pacs.audit.signing import SigningKey
@@ -561,7 +561,7 @@ def _older_head(folder: Folder) -> Expected:
         head for head in folder.site.heads if size_of(head.note) < folder.manifest["log"]["size"]
     ]
     old, kept = folder.rng.choice(heads), folder.site.heads[-1]
-    checkpoint = Checkpoint.parse(parse_note(old.note).text)
+    checkpoint = TreeHead.parse(parse_note(old.note).text)
     manifest = folder.manifest
     manifest["log"] |= {"head": old.note}
     found = [MANIFEST, kept.where]
@@ -586,7 +586,7 @@ def _other_history(folder: Folder) -> Expected:
         edge.add(leaf)
     folder.write("leaves.bin", b"".join(leaves))
     key = SigningKey.generate(LOG)
-    words = Checkpoint(LOG, len(leaves), edge.root()).text()
+    words = TreeHead(LOG, len(leaves), edge.root()).text()
     manifest = folder.manifest
     head = format_note(SignedNote(words, (key.sign(words),)))
     manifest["log"] |= {"head": head, "root": edge.root().hex()}
@@ -624,7 +624,7 @@ def _change_consistency(folder: Folder) -> Expected:
         edge = Frontier()
         for leaf in leaves[:first]:
             edge.add(leaf)
-        words = Checkpoint(LOG, first, edge.root()).text()
+        words = TreeHead(LOG, first, edge.root()).text()
         key = SigningKey.generate(LOG)
         values["first_head"] = format_note(SignedNote(words, (key.sign(words),)))
         values["proof"] = [each.hex() for each in consistency_proof(leaves, first, len(leaves))]

@@ -187,7 +187,7 @@ def make_engine_identity(**fields: Any) -> EngineIdentity:
         "engine": "fake",
         "dtype": "float32",
         "attention": "sdpa",
-        "versions": {"fake": "1"},
+        "versions": {"fake-engine": "1", "torch": "2"},
     }
     return EngineIdentity(**(values | fields))
 

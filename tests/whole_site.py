@@ -58,6 +58,7 @@ from medr1_pacs.steps.carrying_out_exports import carry_out_export
 from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.exporting import TableFormat
 from medr1_pacs.steps.indexing import Indexer
+from medr1_pacs.steps.making_exports import Exporter
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study
 from medr1_pacs.steps.rendering import render_planned
@@ -387,6 +388,7 @@ def have_exports(site: WholeSite) -> None:
     settings.site_key_path.write_bytes(SITE_KEY)
     key = make_signing_key(settings.audit_key_path, SigningKey.generate(new_log_name()))
     sealer = Sealer(database, (key,), HeadsFile(settings.audit_heads_path))
+    exporter = Exporter(database, site.pictures, sealer, SITE_KEY)
     exports = ExportStore(settings.storage_path)
 
     def ask(
@@ -413,16 +415,7 @@ def have_exports(site: WholeSite) -> None:
     for filters, as_of in ((finished, None), (AnswerFilters(), 1)):
         ask(filters, "researcher", as_of=as_of)
         with suppress(ExportRefused):
-            carry_out_export(
-                database,
-                site.pictures,
-                exports,
-                sealer,
-                key,
-                SITE_KEY,
-                take().export_id,
-                owner="test",
-            )
+            carry_out_export(exporter, exports, take().export_id, owner="test")
     now = datetime.now(UTC)
     removed = ask(AnswerFilters(words="marker"), "colleague")
     with database.write() as session:

@@ -49,17 +49,36 @@ def _refuse_floats(value: Any) -> None:
 
 def field_salt(salt: str, field: str) -> str:
     """Return the salt of one field, as 32 hex digits: it opens that field and no other."""
-    return _field_salt(bytes.fromhex(salt), field).hex()
+    return _field_salt(_salt_bytes(salt), field).hex()
 
 
 def commit(salt: str, field: str, value: Any) -> str:
-    """Return the hash that stands for a field's value, as 64 hex digits."""
-    return _commitment(_field_salt(bytes.fromhex(salt), field), value)
+    """Return the hash that stands for a field's value, as 64 hex digits.
+
+    Raises
+    ------
+    ValueError
+        The salt has not 16 bytes, or the value no canonical form.
+    """
+    return _commitment(_field_salt(_salt_bytes(salt), field), value)
 
 
-def open_commitment(salt_of_field: str, value: Any) -> str:
-    """Return the hash that stands for a value, by the salt of its field."""
-    return _commitment(bytes.fromhex(salt_of_field), value)
+def commit_by_field_salt(salt_of_field: str, value: Any) -> str:
+    """Return the hash that stands for a value, by the salt of its field.
+
+    Raises
+    ------
+    ValueError
+        The salt has not 16 bytes: a longer one could hold the beginning of another value.
+    """
+    return _commitment(_salt_bytes(salt_of_field), value)
+
+
+def _salt_bytes(salt: str) -> bytes:
+    data = bytes.fromhex(salt)
+    if len(data) != SALT_BYTES:
+        raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(data)}")
+    return data
 
 
 def _field_salt(salt: bytes, field: str) -> bytes:

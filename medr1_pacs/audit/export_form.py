@@ -21,6 +21,9 @@ VERIFIER = "verify.py"
 GUIDE = "GUIDE.md"
 CONSISTENCY = "consistency.json"
 COSIGNATURES = "cosignatures.txt"
+PICTURES = "med-r1/images.txt"
+"""The SHA-256 of each picture that is laid beside, a line each: `med-r1/images/<sha256>.png`. The
+manifest names this list, and none of the pictures."""
 OUTSIDE = (MANIFEST, CONSISTENCY, COSIGNATURES)
 """Files that no manifest names: itself, and what is made later or for one reader."""
 RECORDS = {
@@ -39,7 +42,7 @@ KEY_OF = {
 """Kind -> the column that tells which one it is."""
 
 _CHECKED = {
-    "answers": {"decoding": "record", "is_correct": "derived"},
+    "answers": {"decoding": "record", "truth": "derived", "is_correct": "derived"},
     "references": {"stated_by_sha256": "record", "is_superseded": "derived"},
     "left_out": {"answer_id": "derived"},
     "accounts": dict.fromkeys(("account_id", "roles", "had_roles", "is_closed"), "derived"),
@@ -61,6 +64,10 @@ def checked_by(table: str, column: str) -> str:
     return "record" if is_hashed else ""
 
 
+UNITS = ("picture", "side", "study", "patient")
+"""Of a truth, that which counts before the others first."""
+CERTAINTIES = ("proven", "followed_up", "consensus", "single")
+
 INTEGERS = frozenset(
     {
         "answer_id", "generation_id", "run", "prompt_id", "rendering_id", "frame_number",
@@ -72,6 +79,8 @@ INTEGERS = frozenset(
 BOOLEANS = frozenset({"is_demo", "is_superseded", "is_closed", "is_correct", "is_current"})
 STRUCTURES = frozenset({"options", "option_order", "versions", "decoding", "roles", "had_roles"})
 
+EVERYTHING = {"kind": [], "versions": ["all"], "demo": ["yes"]}
+"""Filters by which nothing is left out."""
 COUNTED = {
     "studies": "studies that the project was given",
     "received": "instances stored of these studies, whoever else uses them",
@@ -91,17 +100,25 @@ COUNTED = {
 """What is counted -> what it is."""
 
 
-def count_event(counts: dict[str, int], action: str, told: dict[str, Any]) -> None:
-    """Let one event of a project count."""
-    name = _COUNTS.get(action)
+def count_event(counts: dict[str, int], action: Any, told: Any) -> None:
+    """Let one event of a project count; one without the form of its action counts for nothing."""
+    name = _COUNTS.get(action) if isinstance(action, str) else None
     if name is not None:
         counts[name] += 1
-    elif action == "study.state_changed" and told.get("new", {}).get("state") == "complete":
+    elif action == "study.state_changed" and _said(told, "new").get("state") == "complete":
         counts["completed"] += 1
     elif action == "study.prompts_withdrawn":
-        counts["asked"] -= told.get("new", {}).get("prompts", 0)
+        # Earlier versions said `prompts`, of which a part was never told of as made.
+        number = _said(told, "new").get("withdrawn")
+        counts["asked"] -= number if type(number) is int else 0
     elif action == "prompt.withdrawn":
         counts["asked"] -= 1
+
+
+def _said(told: Any, name: str) -> dict[str, Any]:
+    """Return the old or the new value of an event; nothing where it is no object."""
+    value = told.get(name) if isinstance(told, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 _COUNTS = {
@@ -122,29 +139,32 @@ def follow_role(
     roles: dict[int, tuple[list[str], list[str]]],
     closed: set[int],
     action: str,
-    account_id: int | None,
-    told: dict[str, Any],
+    account_id: Any,
+    told: Any,
     project: str,
 ) -> None:
-    """Let one event change which roles accounts have, and had, in a project; and who is closed."""
+    """Let one event change which roles accounts have, and had, in a project; and who is closed.
+
+    One without the form of its action changes nothing.
+    """
     if action in ("account.closed", "account.reopened"):
-        assert account_id is not None, "an account has an id"
-        (closed.add if action == "account.closed" else closed.discard)(account_id)
+        if type(account_id) is int:
+            (closed.add if action == "account.closed" else closed.discard)(account_id)
         return
     if action not in ("account.role_given", "account.role_removed", "project_member.adopted"):
         return
-    value = told["old" if action == "account.role_removed" else "new"]
-    account_id = value.get("account_id", account_id)
-    if value["project"] != project or account_id is None:
+    value = _said(told, "old" if action == "account.role_removed" else "new")
+    account_id, role = value.get("account_id", account_id), value.get("role")
+    if value.get("project") != project or type(account_id) is not int or type(role) is not str:
         return
     has, had = roles.setdefault(account_id, ([], []))
     if action == "account.role_removed":
-        if value["role"] in has:
-            has.remove(value["role"])
+        if role in has:
+            has.remove(role)
         return
     for each in (has, had):
-        if value["role"] not in each:
-            each.append(value["role"])
+        if role not in each:
+            each.append(role)
 
 
 def finish_counts(counts: dict[str, int]) -> None:

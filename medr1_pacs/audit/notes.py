@@ -1,7 +1,7 @@
 """Signed notes and the checkpoints in them: how a log says what it contains, and who agrees.
 
     text, an empty line, signatures  ->  SignedNote  ->  who signed it
-                                             text    ->  Checkpoint
+                                             text    ->  TreeHead
 
 C2SP signed-note, tlog-checkpoint and tlog-cosignature, all v1, with Ed25519. Beside `verify` only
 the standard library is imported: a verifier that stands alone carries a copy of this file.
@@ -210,8 +210,9 @@ def cosignature_message(text: str, timestamp: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The head of a log: how many entries it has and the root of the tree of them.
+class TreeHead:
+    """The head of a log: how many entries it has and the root of the tree of them. C2SP calls its
+    text a checkpoint.
 
     A log may sign further lines, which nobody can verify. They are allowed when read and not kept:
     `text` is then not the text that was signed.
@@ -231,7 +232,7 @@ class Checkpoint:
             raise NoteInvalid(f"The root of a checkpoint has {_ROOT_BYTES} bytes.")
 
     @classmethod
-    def parse(cls, note_text: str) -> Checkpoint:
+    def parse(cls, note_text: str) -> TreeHead:
         """Read the text of a note that is a checkpoint.
 
         Raises

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medr1_pacs.audit.export_check import check_export, read_head, read_keys, save_head
+from medr1_pacs.audit.findings import printable
 from medr1_pacs.audit.notes import COSIGNATURE, VerifierKey
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.cli.printing import print_error
@@ -20,6 +20,8 @@ from medr1_pacs.steps.audit_keys import restart_log, rotate_key
 from medr1_pacs.steps.proving import ConsistencyProof, prove, witness
 from medr1_pacs.steps.verifying import KeptHead, LogReport, verify_database
 from medr1_pacs.storage.audit_files import HeadsFile, load_signing_key, make_signing_key
+from medr1_pacs.verifier.export_check import ExportReport, check_export
+from medr1_pacs.verifier.program import keep_head, read_head, read_keys
 
 audit_app = typer.Typer(help="The audit log and what it proves.", no_args_is_help=True)
 
@@ -43,7 +45,10 @@ def audit_verify(
     key: Key = None,
     expect_head: ExpectedHeads = None,
     save: Annotated[
-        Path | None, typer.Option("--save-head", help="File to write the export's head to: keep it")
+        Path | None,
+        typer.Option(
+            "--save-head", help="File to write the head to, once the export is verified: keep it"
+        ),
     ] = None,
 ) -> None:
     """Check an export, or the database; exit 1 unless a trusted key signed all of it.
@@ -53,14 +58,18 @@ def audit_verify(
     """
     if database is (folder is not None):
         raise typer.BadParameter("name the folder of an export, or --database")
+    if database and save is not None:
+        raise typer.BadParameter("--save-head is for an export; `audit head` prints the log's own")
     keys = _read_keys(key) if key else []
     heads = [(str(path), read_kept_head(path)) for path in expect_head or []]
     if folder is not None:
-        if save is not None:
-            _save_head(folder, save)
         report = check_export(folder, keys, heads)
-        for line in report.lines():
+        *lines, verdict = report.lines()
+        for line in lines:
             print(line)
+        if save is not None:
+            print(printable(_keep_head(report, folder, save)))
+        print(verdict)
         raise typer.Exit(0 if report.is_sound else 1)
     settings = read_settings()
     research = open_research(settings)
@@ -68,13 +77,21 @@ def audit_verify(
         keys = [load_signing_key(settings.audit_key_path).verifier]
     kept = [KeptHead(where, note) for where, note in heads]
     kept += _outside(settings)
-    raise typer.Exit(_print_log(verify_database(research, keys, kept)))
+    checked = verify_database(research, keys, kept)
+    if not kept:
+        checked.add(
+            str(settings.audit_heads_path),
+            "no head lies outside of the database, so that nothing shows whether the log was cut "
+            "off: restore the file, or name it in MEDR1_AUDIT_HEADS_FILE, or a head that somebody "
+            "kept by --expect-head",
+        )
+    raise typer.Exit(_print_log(checked))
 
 
-def _save_head(folder: Path, path: Path) -> None:
+def _keep_head(report: ExportReport, folder: Path, path: Path) -> str:
     try:
-        save_head(folder, path)
-    except (OSError, ValueError) as error:
+        return keep_head(report, folder, path)
+    except ValueError as error:
         raise SourceUnreadable(str(error)) from error
 
 
@@ -93,9 +110,10 @@ def _print_log(report: LogReport) -> int:
     print(f"{report.events} events in the log, {report.unsealed} not in it yet")
     print(f"{report.records} records compared with their events")
     if report.head is not None:
-        print(f"the last signed head that agrees: {report.head.size} events")
-    for finding in report.findings:
-        print(finding)
+        behind = report.events - report.head.size
+        print(f"the last signed head that agrees: {report.head.size} events, {behind} since")
+    for line in report.lines_of_findings():
+        print(printable(line))
     if not report.is_signed:
         print("NOT VERIFIED: no head is signed by the key")
     else:
@@ -169,7 +187,7 @@ def audit_rotate_key() -> None:
     make_sealer(settings, research).current_head()
     new = rotate_key(research, settings.audit_key_path, heads, actor=OPERATOR)
     print(new.verifier)
-    print_error("restart `medr1-pacs up` (or the sweep), which still has the old key in memory")
+    print_error("the log is signed with this key from now on; nothing need be restarted")
 
 
 @audit_app.command("restart")

@@ -23,10 +23,12 @@ from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.processes import ProcessName
 from medr1_pacs.projects import DEFAULT_PROJECT
+from medr1_pacs.records.words import TableFormat
+from medr1_pacs.settings import Settings
 from medr1_pacs.steps.carrying_out_exports import carry_out_export as carry_out
-from medr1_pacs.steps.exporting import ExportRequest, TableFormat
-from medr1_pacs.steps.making_exports import make_export
-from medr1_pacs.storage.audit_files import load_signing_key
+from medr1_pacs.steps.exporting import ExportRequest
+from medr1_pacs.steps.making_exports import Exporter, make_export
+from medr1_pacs.storage.durable import named_failures
 
 
 def export(
@@ -62,34 +64,31 @@ def export(
 ) -> None:
     """Export a project: tables, its audit events, and what is needed to check them.
 
-    `python3 DIR/verify.py --key FILE` checks it anywhere; GUIDE.md in it says how.
+    `python3 -I DIR/verify.py --key FILE` checks it anywhere; GUIDE.md in it says how.
     """
     if everything and where:
         raise typer.BadParameter("--everything leaves nothing to filter")
     filters = EVERYTHING if everything else parse_where(where)
-    settings = read_settings()
-    research = open_research(settings)
-    exported = make_export(
-        research,
-        open_pictures(settings),
-        make_sealer(settings, research),
-        load_signing_key(settings.audit_key_path),
-        load_key(settings, research),
-        out,
-        ExportRequest(
-            project=project,
-            filters=filters,
-            formats=_parse_formats(formats),
-            shows_times=with_times,
-            shows_reasons=with_reasons,
-            has_pictures=pictures,
-        ),
-        actor=OPERATOR,
-        as_of=as_of,
-        since_head=read_kept_head(since_head) if since_head else None,
-        progress=_Progress(),
+    request = ExportRequest(
+        project=project,
+        filters=filters,
+        formats=_parse_formats(formats),
+        shows_times=with_times,
+        shows_reasons=with_reasons,
+        has_pictures=pictures,
     )
-    print_error("")
+    kept = read_kept_head(since_head) if since_head else None
+    exporter = _make_exporter(read_settings())
+    with named_failures(f"--out {out}", remedy="make room there, or name another folder"):
+        exported = make_export(
+            exporter,
+            out,
+            request,
+            actor=OPERATOR,
+            as_of=as_of,
+            since_head=kept,
+            progress=_Progress(),
+        )
     print(f"{out}: {exported.rows['answers']} answers as of {exported.size} events")
     if exported.pictures_lost:
         print_error(f"{exported.pictures_lost} pictures are lost: the lists name them all the same")
@@ -100,16 +99,17 @@ def carry_out_export(
 ) -> None:
     """Write an export that somebody asked for on a page. The sweep calls this."""
     settings = start_process()
+    exporter, exports = _make_exporter(settings), open_exports(settings)
+    carry_out(exporter, exports, export_id, owner=str(ProcessName.own("export")))
+
+
+def _make_exporter(settings: Settings) -> Exporter:
     research = open_research(settings)
-    carry_out(
-        research,
-        open_pictures(settings),
-        open_exports(settings),
-        make_sealer(settings, research),
-        load_signing_key(settings.audit_key_path),
-        load_key(settings, research),
-        export_id,
-        owner=str(ProcessName.own("export")),
+    return Exporter(
+        database=research,
+        pictures=open_pictures(settings),
+        sealer=make_sealer(settings, research),
+        site_key=load_key(settings, research),
     )
 
 
@@ -121,6 +121,9 @@ def _parse_formats(text: str) -> tuple[TableFormat, ...]:
         raise typer.BadParameter(f"--format {text}: use {', '.join(TableFormat)}") from None
 
 
+_PROGRESS_ROWS = 100_000
+
+
 class _Progress:
     """Says on stderr how far it is, every so many rows."""
 
@@ -128,7 +131,8 @@ class _Progress:
         self._said = 0
 
     def __call__(self, table: str, rows: int) -> None:
-        if rows - self._said >= 100_000 or rows < self._said:
+        if rows < self._said:  # another table
+            self._said = 0
+        if rows - self._said >= _PROGRESS_ROWS:
             self._said = rows
-            if rows >= 100_000:
-                print_error(f"{table}: {rows:,} rows")
+            print_error(f"{table}: {rows:,} rows")

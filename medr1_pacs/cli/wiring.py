@@ -16,7 +16,7 @@ from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.checkpoints import CheckpointRegistry, find_missing_packages, load_registry
 from medr1_pacs.db.overview import has_patients
 from medr1_pacs.db.schema import Branch, check_schema, upgrade_schema
-from medr1_pacs.db.sealing import is_signed
+from medr1_pacs.db.sealing import has_heads
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.decoding import DecoderPool
 from medr1_pacs.errors import SchemaMismatch, SettingInvalid, TransientError
@@ -219,16 +219,23 @@ def make_withdrawer(settings: Settings, research: Database, headers: HeaderReade
 
 
 def make_sealer(settings: Settings, research: Database) -> Sealer:
-    """Say who seals the audit log, with a new key where the log was never signed."""
+    """Build what seals the audit log; makes its key where no log was ever signed.
+
+    Raises
+    ------
+    SettingInvalid
+        The key of a log that was signed is missing, or its file holds none.
+    """
     key_path = settings.audit_key_path
     if not key_path.exists():
         with research.read() as session:
-            if is_signed(session):
+            if has_heads(session):
                 load_signing_key(key_path)  # says that it is missing
         make_signing_key(key_path, SigningKey.generate(new_log_name()))
+    load_signing_key(key_path)
     return Sealer(
         research,
-        (load_signing_key(key_path),),
+        key_path,
         HeadsFile(settings.audit_heads_path),
         interval_s=settings.audit_interval_s,
         publish=SyslogHeads(settings.audit_syslog) if settings.audit_syslog else lambda note: None,

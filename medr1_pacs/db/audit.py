@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import event, func, insert, or_, select
+from sqlalchemy import Table, event, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.canonical import SALT_BYTES, canonical_json
@@ -75,6 +75,7 @@ def add_event_now(session: Session, *what: Any, **more: Any) -> int:
 
 
 _WAITING = "audit events"
+_INSERT = insert(cast(Table, AuditEvent.__table__))
 
 
 def _waiting(session: Session) -> list[dict[str, Any]]:
@@ -88,7 +89,8 @@ def write_events(session: Session) -> None:
     while others wait for the rows that it has locked."""
     if waiting := session.info.pop(_WAITING, None):
         session.flush()
-        session.execute(insert(AuditEvent), waiting)
+        # Past the mapper, which takes as long again for each row.
+        session.connection().execute(_INSERT, waiting)
 
 
 @event.listens_for(Session, "after_rollback")
@@ -140,7 +142,8 @@ _ACTORS = "ids of actors"
 
 def canonical_time(moment: datetime) -> str:
     """Return a time as events are hashed with it: ISO 8601, UTC, microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not by strftime, which writes the year 476 in three digits.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def canonical_event(row: Any, study_id: int | None = None, project_id: int | None = None) -> Event:

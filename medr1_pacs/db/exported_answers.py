@@ -13,15 +13,19 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     case,
+    collate,
     func,
     null,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.types import String
 
-from medr1_pacs.db.as_of import AsOf, IdSet
+from medr1_pacs.db.as_of import AsOf, IdSet, past_rows
 from medr1_pacs.db.cells import iterate_cells
+from medr1_pacs.db.past import PastValues
 from medr1_pacs.db.research import answer_columns, joined_answers, narrow_rows
 from medr1_pacs.db.tables import (
     Answer,
@@ -30,6 +34,7 @@ from medr1_pacs.db.tables import (
     Checkpoint,
     Generation,
     Instance,
+    PastValue,
     Project,
     ProjectInstance,
     ProjectSeries,
@@ -107,9 +112,12 @@ def _found(
 
 
 def _was_other(as_of: AsOf) -> ColumnElement[bool]:
-    answers = [row_id for kind, row_id in as_of.was if kind == "answer"]
-    series = [row_id for kind, row_id in as_of.was if kind == "series"]
-    return or_(AnswerFacet.answer_id.in_(answers), Series.id.in_(series))
+    # Looked up by the database: there may be more ids than a statement takes.
+    others = past_rows(as_of.project_id, as_of.size, PastValue.object_id)
+    return or_(
+        AnswerFacet.answer_id.in_(others.where(PastValue.object_type == "answer")),
+        Series.id.in_(others.where(PastValue.object_type == "series")),
+    )
 
 
 def iterate_answers(
@@ -118,16 +126,19 @@ def iterate_answers(
     """Yield the cells of the answers that filters found as of a head, in the order of ids."""
     statement = answers_statement(session, project, filters, as_of)
     unborn, was = as_of.unborn["answer"], as_of.was
-    answer_id, decoding = _PLACE["answer_id"], _PLACE["decoding"]
+    answer_id, study_id, decoding, versions = (
+        _PLACE[name] for name in ("answer_id", "study_id", "decoding", "versions")
+    )
     truth, choice_text, is_correct = (
         _PLACE[name] for name in ("truth", "choice_text", "is_correct")
     )
     for cells in iterate_cells(session, statement, _COLUMNS):
-        if int(cells[answer_id] or 0) in unborn:
+        if int(cells[answer_id] or 0) in unborn or not as_of.has(int(cells[study_id] or 0)):
             continue
         if was and _put_back(cells, was) and not _finds(filters, cells):
             continue
         cells[decoding] = _in_order(cells[decoding] or "{}")
+        cells[versions] = _by_name(cells[versions])
         if cells[truth] is not None:
             cells[is_correct] = "true" if cells[choice_text] == cells[truth] else "false"
         yield cells
@@ -139,10 +150,16 @@ def _in_order(decoding: str) -> str:
     return json.dumps(Decoding.from_json(json.loads(decoding)).to_json())
 
 
-def _put_back(cells: list[str | None], was: Mapping[tuple[str, int], JsonObject]) -> bool:
+@lru_cache(maxsize=64)
+def _by_name(versions: str | None) -> str | None:
+    """Return an object in the order of its names: PostgreSQL keeps the shortest first."""
+    return None if versions is None else cell(json.loads(versions))
+
+
+def _put_back(cells: list[str | None], was: PastValues) -> bool:
     """Let an answer be as it was; whether anything of it was different."""
     answer_id, series_id = (int(cells[_PLACE[n]] or 0) for n in ("answer_id", "series_id"))
-    values = {**was.get(("series", series_id), {}), **was.get(("answer", answer_id), {})}
+    values = was.get("series", series_id) | was.get("answer", answer_id)
     for name, value in values.items():
         cells[_PLACE[_PATCHED.get(name, name)]] = cell(value)
     return bool(values)
@@ -175,7 +192,9 @@ def iterate_left_out(
     left_out = _left_out(session, exported, filters, as_of)
     while chunk := list(islice(left_out, _CHUNK)):
         whole = joined_answers(project, {"answer_id": AnswerFacet.answer_id}).where(
-            AnswerFacet.answer_id.in_([row["answer_id"] for row in chunk])
+            AnswerFacet.answer_id.in_([row["answer_id"] for row in chunk]),
+            # Of another study by what it stands on, it is not whole either.
+            AnswerFacet.study_id == Series.study_id,
         )
         there = set(session.scalars(whole))
         yield from (row for row in chunk if row["answer_id"] in there)
@@ -187,6 +206,7 @@ def _left_out(
     rows = session.execute(
         select(
             AnswerFacet.answer_id,
+            AnswerFacet.study_id,
             AnswerFacet.is_current,
             AnswerOutcome.kind,
             AnswerOutcome.is_demo,
@@ -197,10 +217,10 @@ def _left_out(
         .execution_options(yield_per=10_000)
     )
     unborn = as_of.unborn["answer"]
-    for answer_id, is_current, kind, is_demo in rows:
-        if answer_id in exported or answer_id in unborn:
+    for answer_id, study_id, is_current, kind, is_demo in rows:
+        if answer_id in exported or answer_id in unborn or not as_of.has(study_id):
             continue
-        was_current = as_of.was.get(("answer", answer_id), {}).get("is_current", is_current)
+        was_current = as_of.was.get("answer", answer_id).get("is_current", is_current)
         if is_demo and filters.demo == Demo.NO:
             reason = "demo"
         elif kind is not PromptKind.PROTOCOL and kind not in filters.kind and filters.kind:
@@ -210,6 +230,11 @@ def _left_out(
         else:
             reason = "filter"
         yield {"answer_id": answer_id, "reason": reason}
+
+
+def _by_bytes(session: Session, text: Any) -> Any:
+    """Build a text to order by as SQLite does, whatever the language of the database."""
+    return text if session.get_bind().dialect.name == "sqlite" else collate(text, "C")
 
 
 def iterate_wide(
@@ -266,8 +291,8 @@ def iterate_wide(
         .order_by(
             Rendering.instance_id,
             Rendering.frame_number,
-            Checkpoint.name,
-            Prompt.kind,
+            _by_bytes(session, Checkpoint.name),
+            _by_bytes(session, type_coerce(Prompt.kind, String)),
             Answer.id,
         )
         .execution_options(yield_per=_CHUNK)

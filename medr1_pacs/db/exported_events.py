@@ -19,16 +19,21 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
 from medr1_pacs.audit.events import Event
-from medr1_pacs.db.as_of import AsOf
+from medr1_pacs.db.as_of import AsOf, IdSet, given_studies, list_remains
 from medr1_pacs.db.cells import iterate_cells
 from medr1_pacs.db.tables import (
     AuditEvent,
     AuditLeaf,
-    ProjectStudy,
 )
 from medr1_pacs.errors import ExportRefused
+from medr1_pacs.records.reading import Reading
 
 _OF_ACCOUNTS = ("account.added", "account.adopted", "account.closed", "account.reopened")
+
+
+_ADOPTED = {"answer.adopted": "answer", "reference_standard.adopted": "reference_standard"}
+"""What was there before there was a log is told of with a hash when the log begins, even if its
+study was withdrawn before."""
 
 
 def iterate_events(
@@ -41,16 +46,23 @@ def iterate_events(
 ) -> Iterator[tuple[int, Event]]:
     """Yield the events of a project until the head, in their order.
 
-    Its own, those of its studies, of the questions and checkpoints that it used, of the accounts
-    that had a role in it, and of the log itself.
+    Its own, those of its studies while they were its own, of the questions and checkpoints that it
+    used, of the accounts that had a role in it, and of the log itself. Who read something of a
+    study is told to the project that they read it in.
 
     Raises
     ------
     ExportRefused
         One of them is gone, or cannot be read.
     """
-    studies = select(ProjectStudy.study_id).where(ProjectStudy.project_id == as_of.project_id)
     kind = AuditEvent.object_type
+    of_a_study = and_(
+        AuditLeaf.project_id.is_(None),
+        AuditLeaf.study_id.in_(given_studies(as_of.project_id, as_of.size)),
+        # One that is gone is of no action.
+        func.coalesce(AuditEvent.action, "").not_in([*Reading]),
+    )
+    remains = {kind: IdSet(list_remains(session, as_of, kind)) for kind in _ADOPTED.values()}
     columns: Sequence[Any] = (
         AuditLeaf.seq,
         AuditLeaf.event_id,
@@ -76,7 +88,7 @@ def iterate_events(
             AuditLeaf.seq < as_of.size,
             or_(
                 AuditLeaf.project_id == as_of.project_id,
-                AuditLeaf.study_id.in_(studies),
+                of_a_study,
                 and_(kind == "question", _among(AuditEvent.object_id, questions)),
                 and_(kind == "checkpoint", _among(AuditEvent.object_id, checkpoints)),
                 and_(
@@ -94,6 +106,10 @@ def iterate_events(
     ):
         action, object_type, object_id, account_id, record, salt, *committed = rest
         actor, at, old, new, reason = committed
+        if project_id is None and study_id is not None:
+            was_there = action in _ADOPTED and int(object_id or 0) in remains[_ADOPTED[action]]
+            if not was_there and not as_of.is_told(int(study_id), int(seq or 0)):
+                continue
         try:
             row_id = int(own_id or "")
             values = {"old": old, "new": new}
@@ -167,7 +183,11 @@ def list_members(session: Session, as_of: AsOf) -> set[int]:
             AuditEvent.action.in_(("account.role_given", "project_member.adopted")),
         )
     )
-    return {
-        row.new_value["account_id"] if row.action == "project_member.adopted" else row.object_id
-        for row in rows
-    }
+    members = set()
+    for row in rows:
+        account_id = row.object_id
+        if row.action == "project_member.adopted" and isinstance(row.new_value, dict):
+            account_id = row.new_value.get("account_id")
+        if isinstance(account_id, int):  # what has not the form of its action says nothing
+            members.add(account_id)
+    return members

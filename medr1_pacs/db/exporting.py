@@ -12,6 +12,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.events import Event
+from medr1_pacs.audit.notes import VerifierKey
 from medr1_pacs.db.as_of import IdSet, look_back
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.exported_answers import iterate_answers, iterate_left_out, iterate_wide
@@ -23,11 +24,11 @@ from medr1_pacs.db.exported_tables import (
     iterate_selections,
     iterate_withdrawn,
 )
+from medr1_pacs.db.key_statements import list_key_statements
 from medr1_pacs.db.reading import describe_filters
 from medr1_pacs.db.sealing import find_head, iterate_leaves
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import (
-    AuditLeaf,
     Project,
 )
 from medr1_pacs.db.verifying import see_one_moment
@@ -86,9 +87,19 @@ class ExportReader:
             accounts=accounts,
         )
 
+    def key_statements(self, key: VerifierKey) -> list[str]:
+        """Return by which earlier keys of the log lead to one."""
+        return list_key_statements(self._session, key)
+
+    def date_policy(self) -> str:
+        """Return how the project shows the dates of studies: now, which may be less than as of the
+        head."""
+        statement = select(Project.dates).where(Project.id == self._as_of.project_id)
+        return self._session.scalars(statement).one().value
+
     def leaves(self) -> Iterator[bytes]:
         """Yield the hashes of all leaves up to the head."""
-        return iterate_leaves(self._session, 0, AuditLeaf.seq < self._as_of.size)
+        return iterate_leaves(self._session, 0, end=self._as_of.size)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from sqlalchemy import insert as sql_insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
+from medr1_pacs.audit.export_form import CERTAINTIES, UNITS
 from medr1_pacs.db.past import keep_past
 from medr1_pacs.db.rows import insert_into, iterate_chunks
 from medr1_pacs.db.tables import (
@@ -354,13 +355,6 @@ def find_truth(instance_id: Any, question_id: Any) -> Select[Any]:
 
     Of what no later version supersedes the narrowest, then the most certain, then the last one.
     """
-    units = (TruthUnit.PICTURE, TruthUnit.SIDE, TruthUnit.STUDY, TruthUnit.PATIENT)
-    certainties = (
-        Certainty.PROVEN,
-        Certainty.FOLLOWED_UP,
-        Certainty.CONSENSUS,
-        Certainty.SINGLE,
-    )
     return (
         select(ReferenceStandard.truth)
         .where(
@@ -369,8 +363,8 @@ def find_truth(instance_id: Any, question_id: Any) -> Select[Any]:
             ReferenceStandard.superseded_at.is_(None),
         )
         .order_by(
-            _place(ReferenceStandard.unit, units),
-            _place(ReferenceStandard.certainty, certainties),
+            _place(ReferenceStandard.unit, tuple(map(TruthUnit, UNITS))),
+            _place(ReferenceStandard.certainty, tuple(map(Certainty, CERTAINTIES))),
             ReferenceStandard.id.desc(),
         )
         .limit(1)

@@ -221,7 +221,7 @@ def _record_question(
     for prompt in planned.prompts:
         rendering = _rendering_row(session, prompt, now)
         chosen[question.id, rendering.id] = None
-        _record_prompt(session, prompt, rendering, question, now)
+        _record_prompt(session, prompt, rendering, question, study.study_id, now)
     for known in planned.truths:
         _record_truth(session, known, wordings[known.question.question_sha256], now)
     skipped = dict(planned.skipped)
@@ -300,6 +300,7 @@ def _record_prompt(
     planned: PlannedPrompt,
     rendering: Rendering,
     question: Question,
+    study_id: int,
     now: datetime,
 ) -> None:
     decoding = planned.decoding.to_json()
@@ -334,7 +335,9 @@ def _record_prompt(
         )
     )
     session.flush()
-    add_event(session, "prompt.created", "prompt", prompt.id, new={"sha256": planned.prompt_sha256})
+    # The study: by the time that the event gets its place, the prompt may be taken back.
+    new = {"sha256": planned.prompt_sha256, "study": study_id}
+    add_event(session, "prompt.created", "prompt", prompt.id, new=new)
 
 
 def _record_truth(session: Session, known: KnownTruth, question: Question, now: datetime) -> None:
@@ -401,7 +404,8 @@ def _withdraw_from_study(session: Session, study_id: int, checkpoint: str) -> No
         "study.prompts_withdrawn",
         "study",
         study.id,
-        new={"checkpoint": checkpoint, "prompts": deleted.rowcount},
+        # `withdrawn`: earlier versions said `prompts`, of which a part was never told of as made.
+        new={"checkpoint": checkpoint, "withdrawn": deleted.rowcount},
         reason=f"the checkpoint {checkpoint} stands in no longer",
     )
     if study.state is StudyState.ASKED:

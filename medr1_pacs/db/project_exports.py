@@ -18,7 +18,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import SERVICE, add_event
-from medr1_pacs.db.tables import Project
+from medr1_pacs.db.reading import describe_filters
+from medr1_pacs.db.tables import Project, ProjectStudy
 from medr1_pacs.db.tables import ProjectExport as Row
 from medr1_pacs.errors import ExportRefused
 from medr1_pacs.filters import parse_filters
@@ -29,7 +30,7 @@ from medr1_pacs.records.project_exports import (
     ProjectExport,
     TakenExport,
 )
-from medr1_pacs.records.words import ExportRemoval, ExportState, JsonObject
+from medr1_pacs.records.words import ExportRemoval, ExportState
 
 ATTEMPTS_MAX = 3
 RETRY_S = 10.0
@@ -71,17 +72,10 @@ def request_export(
     )
     session.add(row)
     session.flush()
-    told = wish.to_json() | {"filters": _tell_filters(wish)}
+    filters = describe_filters(session, project_id, parse_filters(wish.filters))
+    told = wish.to_json() | {"filters": filters}
     _tell(session, "export.requested", row, actor=actor, **told)
     return row.id
-
-
-def _tell_filters(wish: ExportWish) -> JsonObject:
-    """Return filters as an event has them: of words that are searched for only how many."""
-    filters: JsonObject = dict(wish.filters)
-    if "words" in filters:
-        filters["words"] = len(parse_filters(wish.filters).word_list)
-    return filters
 
 
 def _tell(session: Session, action: str, row: Row, *, actor: str, **more: Any) -> None:
@@ -306,6 +300,16 @@ def remove_export(session: Session, export_id: int, *, actor: str, now: datetime
 def remove_finished_before(session: Session, before: datetime, now: datetime) -> int:
     """Remove what was kept long enough; returns how many."""
     return _remove_finished(session, ExportRemoval.EXPIRED, now, Row.finished_at < before)
+
+
+def count_withdrawn(session: Session, project: str) -> int:
+    """Return how many studies were withdrawn from a project; they never come back."""
+    withdrawn = (
+        select(func.count(ProjectStudy.id))
+        .join(Project, Project.id == ProjectStudy.project_id)
+        .where(Project.name == project, ProjectStudy.withdrawn_at.is_not(None))
+    )
+    return session.scalar(withdrawn) or 0
 
 
 def remove_for_withdrawal(session: Session, projects: Collection[str], now: datetime) -> int:

@@ -59,10 +59,15 @@ def record_accuracy(
     )
 
 
-def record_answer(database: Database, answer_id: int, how: How, *, actor: str) -> None:
-    """Record that somebody looks at an answer, which whoever calls has found."""
+def record_answer(
+    database: Database, project: str, answer_id: int, how: How, *, actor: str
+) -> None:
+    """Record that somebody looks at an answer in a project, where whoever calls has found it.
+
+    The project is told: another one that uses the study is not to know who looks at it.
+    """
     with database.write() as session:
-        new = {"how": how.value}
+        new = {"how": how.value, "project": project}
         add_event(session, Reading.ANSWER_VIEWED, "answer", answer_id, actor=actor, new=new)
 
 

@@ -67,15 +67,9 @@ class Record:
         return None if commitments is None else record_sha256(kind, self.values, commitments)
 
 
-def read_records(
-    session: Session, kind: str, object_ids: Collection[int] | None = None
-) -> Iterator[Record]:
-    """Yield records by their row ids, in order; all of them by default."""
+def read_records(session: Session, kind: str, object_ids: Collection[int]) -> Iterator[Record]:
+    """Yield records by their row ids, in order."""
     source = _SOURCES[kind]
-    if object_ids is None:
-        rows = session.execute(source.statement().execution_options(yield_per=1_000))
-        yield from (_record(kind, row) for row in rows)
-        return
     for chunk in iterate_chunks(object_ids):
         for row in session.execute(source.statement().where(source.key.in_(chunk))):
             yield _record(kind, row)

@@ -91,16 +91,18 @@ def _grant_service(connection: Connection, role: str) -> None:
 
 
 def may_change_log(session: Session) -> bool:
-    """Whether the role of a session could change the audit log, as its owner can."""
+    """Whether the role of a session could change a table of the audit log, as its owner can."""
     if session.get_bind().dialect.name == "sqlite":
         return True
     return bool(
         session.scalar(
             text(
-                "SELECT has_table_privilege('audit_event', 'UPDATE') "
-                "OR pg_has_role(relowner, 'USAGE') FROM pg_class "
-                "WHERE oid = 'audit_event'::regclass"
-            )
+                "SELECT bool_or(pg_has_role(relowner, 'USAGE') "
+                "OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE') "
+                "OR has_any_column_privilege(oid, 'UPDATE')) "
+                "FROM pg_class WHERE oid = ANY (CAST(:tables AS text[])::regclass[])"
+            ),
+            {"tables": list(APPEND_ONLY)},
         )
     )
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import Select, and_, func, insert, select, text
+from sqlalchemy import Select, Table, and_, func, insert, select, text
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.merkle import Frontier
-from medr1_pacs.audit.notes import Checkpoint
+from medr1_pacs.audit.notes import TreeHead
 from medr1_pacs.db.audit import canonical_event
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.tables import (
@@ -36,59 +37,149 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.errors import LogInconsistent
 
 _CHUNK = 10_000
+_ID_MAX = 2**63 - 1
+_EVER = datetime.min.replace(tzinfo=UTC)
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,  # a time near the first or the last that there is
+    RecursionError,  # JSON in JSON in JSON
+    DataError,  # PostgreSQL has times that Python has not
+)
+"""What reading or hashing a row raises that has a value which none of ours has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What was running when the database was looked at."""
+    """Which ids were drawn when the database was looked at, and who may have drawn them."""
 
-    oldest_running: int
-    next_to_run: int
+    last_drawn: int | None
+    """The last id of an event; None: none was drawn, or they are drawn in no order."""
+    oldest_running: int | None
+    """The transaction that has been running longest; None: none runs beside who looks."""
 
 
-def look_at_moment(session: Session) -> Moment | None:
-    """Return which transactions run at this moment; None on SQLite, where one at a time writes."""
+def look_at_moment(session: Session) -> Moment:
+    """Return which ids of events were drawn, and which transactions run that may have drawn them.
+
+    For who writes: on SQLite that is one at a time.
+    """
     if session.get_bind().dialect.name == "sqlite":
-        return None
+        last = session.scalar(select(func.max(AuditEvent.id)))
+        return Moment(None if last == _ID_MAX else last, None)  # behind it SQLite draws lots
     row = session.execute(
         text(
             "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, "
-            "pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next"
+            "pg_sequence_last_value(pg_get_serial_sequence('audit_event', 'id')::regclass) AS last"
         )
     ).one()
-    return Moment(row.oldest, row.next)
+    return Moment(row.last, row.oldest)
 
 
-def list_unsealed(session: Session, *, after: int, limit: int) -> Sequence[Any]:
-    """Return committed events without a place, in the order of their ids.
+def number_transaction(session: Session) -> int:
+    """Return the number of the running transaction, above those of all that began to write."""
+    if session.get_bind().dialect.name == "sqlite":
+        return 0
+    # Its own: the xmax of a snapshot is one above the last that has ended, and others run above it.
+    number = session.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
+    return int(number)
 
-    Of one moment: whoever depends on another's commit comes behind it, here or in a later call.
+
+def list_unsealed(
+    session: Session, *, after: int | None, limit: int, but_not: Collection[int] = ()
+) -> list[int]:
+    """Return the ids of committed events without a place, in their order.
+
+    As of one moment where the session sees one: whoever depends on another's commit comes behind
+    it, here or in a later call.
+
+    Parameters
+    ----------
+    after
+        An id below theirs; None: from the first on, whatever its id.
+    but_not
+        What can have no place.
     """
-    # Columns: to make objects of rows takes longer than to hash them.
+    found: list[int] = []
+    while True:
+        page = session.scalars(_unsealed(after).limit(limit)).all()
+        found += [event_id for event_id in page if event_id not in but_not]
+        if len(page) < limit or len(found) >= limit:
+            return found[:limit]
+        after = page[-1]
+
+
+def _unsealed(after: int | None) -> Select[int]:
+    # The bound on both: PostgreSQL goes through both from the start otherwise.
+    leaf_bound = () if after is None else (AuditLeaf.event_id > after,)
+    bound = () if after is None else (AuditEvent.id > after,)
     return (
-        session.execute(
-            select(*AuditEvent.__table__.columns)
-            # The bound on both: PostgreSQL goes through both from the start otherwise.
-            .outerjoin(
-                AuditLeaf,
-                and_(AuditLeaf.event_id == AuditEvent.id, AuditLeaf.event_id > after),
-            )
-            .where(AuditEvent.id > after, AuditLeaf.seq.is_(None))
-            .order_by(AuditEvent.id)
-            .limit(limit)
+        select(AuditEvent.id)
+        .outerjoin(AuditLeaf, and_(AuditLeaf.event_id == AuditEvent.id, *leaf_bound))
+        .where(AuditLeaf.seq.is_(None), *bound)
+        .order_by(AuditEvent.id)
+    )
+
+
+def read_events(session: Session, ids: Collection[int]) -> list[Any]:
+    """Return events in the order of their ids, without those that cannot be read."""
+    # Columns: to make objects of rows takes longer than to hash them.
+    statement = select(*AuditEvent.__table__.columns).order_by(AuditEvent.id)
+    return [row for chunk in iterate_chunks(ids) for row in _read(session, statement, chunk)]
+
+
+def _read(session: Session, statement: Select[Any], ids: Sequence[int]) -> Iterable[Any]:
+    """Read rows by halves where one among them cannot be read, until it is alone."""
+    try:
+        return session.execute(statement.where(AuditEvent.id.in_(ids))).all()
+    except (*UNREADABLE, OperationalError) as error:
+        if not _is_of_a_value(error):
+            raise
+    if len(ids) == 1:
+        return ()
+    middle = len(ids) // 2
+    halves = ids[:middle], ids[middle:]
+    return [row for half in halves for row in _read(session, statement, half)]
+
+
+def _is_of_a_value(error: Exception) -> bool:
+    """Whether a row cannot be read for what it holds, rather than since the database is away."""
+    # SQLite keeps any bytes as a text.
+    return isinstance(error, UNREADABLE) or "decode to UTF-8" in str(error)
+
+
+def find_told(session: Session, object_type: str, action: str) -> list[Any]:
+    """Return the events of a kind that can be read, the last first."""
+    ids = session.scalars(
+        select(AuditEvent.id).where(
+            AuditEvent.object_type == object_type, AuditEvent.action == action
         )
     ).all()
+    return read_events(session, ids)[::-1]
 
 
 def count_unsealed(session: Session) -> tuple[int, datetime | None]:
-    """Return how many events have no place yet, and since when the oldest of them waits."""
-    row = session.execute(
-        select(func.count(), func.min(AuditEvent.occurred_at))
+    """Return how many events have no place yet, and since when the oldest of them waits.
+
+    Since ever, where that cannot be read.
+    """
+    number = func.count()
+    unsealed = (
+        select(number, func.min(AuditEvent.occurred_at))
         .select_from(AuditEvent)
         .outerjoin(AuditLeaf, AuditLeaf.event_id == AuditEvent.id)
         .where(AuditLeaf.seq.is_(None))
-    ).one()
-    return row[0], row[1]
+    )
+    try:
+        row = session.execute(unsealed).one()
+        return row[0], row[1]
+    except UNREADABLE:
+        return session.execute(unsealed.with_only_columns(number)).scalar_one(), _EVER
+
+
+_INSERT_LEAVES = insert(cast(Table, AuditLeaf.__table__))
 
 
 def count_leaves(session: Session) -> int:
@@ -97,13 +188,19 @@ def count_leaves(session: Session) -> int:
     return 0 if last is None else last + 1
 
 
-def add_leaves(session: Session, events: Sequence[Any], edge: Frontier) -> None:
-    """Give events their places behind the tree, which grows by them."""
+def add_leaves(session: Session, events: Sequence[Any], edge: Frontier) -> list[int]:
+    """Give events their places behind the tree, which grows by them.
+
+    Returns the ids of those that have one now: what cannot be hashed can have none.
+    """
     scopes = _find_scopes(session, events)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for event in events:
         study_id, project_id = scopes.get(event.id, (None, None))
-        leaf = canonical_event(event, study_id, project_id).leaf()
+        try:
+            leaf = canonical_event(event, study_id, project_id).leaf()
+        except UNREADABLE:
+            continue
         rows.append(
             {
                 "seq": edge.size,
@@ -115,21 +212,27 @@ def add_leaves(session: Session, events: Sequence[Any], edge: Frontier) -> None:
         )
         edge.add(leaf)
     if rows:
-        session.execute(insert(AuditLeaf), rows)
+        session.connection().execute(_INSERT_LEAVES, rows)
+    return [row["event_id"] for row in rows]
 
 
 def grow(session: Session, edge: Frontier, size: int | None = None) -> None:
     """Let a tree grow by the leaves that follow it, up to a size or to the last one."""
-    bound = () if size is None else (AuditLeaf.seq < size,)
-    for leaf in iterate_leaves(session, edge.size, *bound):
+    for leaf in iterate_leaves(session, edge.size, end=size):
         edge.add(leaf)
 
 
-def iterate_leaves(session: Session, first: int, *bounds: Any) -> Generator[bytes, None, None]:
-    """Yield the hashes of leaves from a place on; stops where one is missing."""
+def iterate_leaves(
+    session: Session, first: int, *, end: int | None = None
+) -> Generator[bytes, None, None]:
+    """Yield the hashes of leaves from a place on, up to an end or to the last one.
+
+    Stops where one is missing.
+    """
+    bound = () if end is None else (AuditLeaf.seq < end,)
     rows = session.execute(
         select(AuditLeaf.seq, AuditLeaf.sha256)
-        .where(AuditLeaf.seq >= first, *bounds)
+        .where(AuditLeaf.seq >= first, *bound)
         .order_by(AuditLeaf.seq)
         .execution_options(yield_per=_CHUNK)
     )
@@ -190,19 +293,13 @@ def iterate_heads(session: Session) -> Iterator[Head]:
             yield Head(row.origin, row.size, b"", (), row.note, row.signed_at)
 
 
-def is_signed(session: Session) -> bool:
-    """Whether any log was ever signed, as far as the database knows."""
-    return session.scalar(select(AuditHead.id).limit(1)) is not None
+def has_heads(session: Session, origin: str | None = None) -> bool:
+    """Whether a log was ever signed, as far as the database knows; None: any log."""
+    of_log = () if origin is None else (AuditHead.origin == origin,)
+    return session.scalar(select(AuditHead.id).where(*of_log).limit(1)) is not None
 
 
-def has_heads(session: Session, origin: str) -> bool:
-    """Whether a log was ever signed, as far as the database knows."""
-    return (
-        session.scalar(select(AuditHead.id).where(AuditHead.origin == origin).limit(1)) is not None
-    )
-
-
-def find_edge(session: Session, origin: str, head: Checkpoint | None) -> Frontier:
+def find_edge(session: Session, origin: str, head: TreeHead | None) -> Frontier:
     """Return the tree of all leaves, which begins with what a head says.
 
     Raises
@@ -225,7 +322,7 @@ def find_edge(session: Session, origin: str, head: Checkpoint | None) -> Frontie
     return edge
 
 
-def _edge_of(session: Session, origin: str, head: Checkpoint) -> Frontier:
+def _edge_of(session: Session, origin: str, head: TreeHead) -> Frontier:
     """Return the tree of a head, from what was recorded of it: checked, whoever wrote that."""
     recorded = find_head(session, origin, at_most=head.size)
     edge = Frontier()
@@ -259,11 +356,14 @@ def _head(row: AuditHead) -> Head:
 def _find_scopes(
     session: Session, events: Sequence[Any]
 ) -> dict[int, tuple[int | None, int | None]]:
-    """Return event id -> its study and its project, of those that have one."""
+    """Return event id -> its study and its project, of those that have one.
+
+    Whoever writes the database can let an event tell anything: what has not its form names nothing.
+    """
     by_type: dict[str, set[int]] = {}
     for event in events:
-        if event.object_id is not None:
-            by_type.setdefault(event.object_type, set()).add(event.object_id)
+        if (object_id := _row_id(event.object_id)) is not None:
+            by_type.setdefault(event.object_type, set()).add(object_id)
     studies = {
         kind: _look_up(session, _STUDY_OF[kind](), ids)
         for kind, ids in by_type.items()
@@ -274,34 +374,42 @@ def _find_scopes(
         for kind, ids in by_type.items()
         if kind in _PROJECT_OF
     }
-    named = {
-        name for event in events if (name := (event.new_value or {}).get("project")) is not None
-    } | {name for event in events if (name := (event.old_value or {}).get("project")) is not None}
-    ids_of_names = _project_ids(session, named) if named else {}
+    told = {event.id: {**_told(event.old_value), **_told(event.new_value)} for event in events}
+    ids_of_names = _project_ids(session) if any("project" in each for each in told.values()) else {}
     scopes = {}
     for event in events:
         study_id = project_id = None
-        told = {**(event.old_value or {}), **(event.new_value or {})}
+        object_id, project = _row_id(event.object_id), told[event.id].get("project")
         if event.object_type == "study":
-            study_id = event.object_id
-        elif event.object_id is not None:
-            study_id = studies.get(event.object_type, {}).get(event.object_id)
-            project_id = projects.get(event.object_type, {}).get(event.object_id)
+            study_id = object_id
+        elif object_id is not None:
+            study_id = studies.get(event.object_type, {}).get(object_id)
+            project_id = projects.get(event.object_type, {}).get(object_id)
         if event.object_type == "prompt" and study_id is None:
-            study_id = told.get("study")  # a prompt that was withdrawn has no row any more
+            # A prompt that was withdrawn has no row any more.
+            study_id = _row_id(told[event.id].get("study"))
         if event.object_type == "project":
-            project_id = event.object_id
-        if told.get("project") is not None:
+            project_id = object_id
+        if isinstance(project, str):
             # It is told of one project, whoever else uses the study.
-            study_id, project_id = None, ids_of_names.get(told["project"])
+            study_id, project_id = None, ids_of_names.get(project)
         if study_id is not None or project_id is not None:
             scopes[event.id] = (study_id, project_id)
     return scopes
 
 
-def _project_ids(session: Session, names: Collection[str]) -> dict[str, int]:
-    rows = session.execute(select(Project.name, Project.id).where(Project.name.in_(names)))
-    return {row.name: row.id for row in rows}
+def _told(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _row_id(value: Any) -> int | None:
+    """Return what can be the id of a row; True is none."""
+    return value if type(value) is int and -_ID_MAX <= value <= _ID_MAX else None
+
+
+def _project_ids(session: Session) -> dict[str, int]:
+    # All of them, since they are few, and a name that somebody put in may be no text to ask for.
+    return {row.name: row.id for row in session.execute(select(Project.name, Project.id))}
 
 
 def _look_up(session: Session, statement: Select[Any], ids: Collection[int]) -> dict[int, int]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import String, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.events import Event
 from medr1_pacs.db.audit import canonical_event
-from medr1_pacs.db.sealing import Head, iterate_heads
+from medr1_pacs.db.past import KEPT_BY, hash_past
+from medr1_pacs.db.rows import iterate_chunks
+from medr1_pacs.db.sealing import UNREADABLE, Head, iterate_heads, read_events
 from medr1_pacs.db.tables import (
     Account,
     AuditEvent,
+    AuditHead,
     AuditLeaf,
+    PastValue,
     Project,
     ProjectMember,
     ProjectStudy,
@@ -67,9 +73,8 @@ def iterate_places(session: Session) -> Iterator[Place]:
             return
 
 
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
-"""What reading a row raises that has a value which is none of its column's type."""
 _BEFORE_ALL = -(2**63)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _place(row: Any) -> Place:
@@ -85,19 +90,47 @@ def _hash(text: str) -> bytes:
 
 
 def iterate_unsealed(session: Session) -> Iterator[Event]:
-    """Yield the events without a place, in the order of their ids."""
-    rows = session.scalars(
-        select(AuditEvent)
+    """Yield the events without a place that can be read, in the order of their ids."""
+    for event_id in _unsealed_ids(session):
+        if (event := _read_event(session, event_id)) is not None:
+            yield event
+
+
+def list_unreadable(session: Session) -> list[int]:
+    """Return the events without a place that cannot be read."""
+    return [each for each in _unsealed_ids(session) if _read_event(session, each) is None]
+
+
+def _unsealed_ids(session: Session) -> Sequence[int]:
+    return session.scalars(
+        select(AuditEvent.id)
         .outerjoin(AuditLeaf, AuditLeaf.event_id == AuditEvent.id)
         .where(AuditLeaf.seq.is_(None))
         .order_by(AuditEvent.id)
-    )
-    yield from map(canonical_event, rows)
+    ).all()
+
+
+def _read_event(session: Session, event_id: int) -> Event | None:
+    for row in read_events(session, [event_id]):
+        try:
+            event = canonical_event(row)
+            datetime.fromisoformat(event.at)
+        except UNREADABLE:
+            return None
+        return event
+    return None
 
 
 def list_heads(session: Session) -> list[Head]:
-    """Return every recorded head, the first first."""
-    return list(iterate_heads(session))
+    """Return every recorded head, the first first; one that cannot be read says nothing."""
+    try:
+        return list(iterate_heads(session))
+    except UNREADABLE:
+        columns = (AuditHead.origin, AuditHead.size, AuditHead.note)
+        rows = session.execute(
+            select(*(type_coerce(each, String) for each in columns)).order_by(AuditHead.id)
+        )
+        return [Head(str(row[0]), 0, b"", (), str(row[2]), _NEVER) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +165,40 @@ def list_held_roles(session: Session) -> list[HeldRole]:
     return held
 
 
-def list_ended_uses(session: Session) -> list[tuple[int, str]]:
-    """Return (study, project) of what a project uses no more."""
+def list_uses(session: Session) -> dict[tuple[int, str], bool]:
+    """Return (study, project) of all that projects use, or used -> whether it has ended."""
     rows = session.execute(
-        select(ProjectStudy.study_id, Project.name)
+        select(ProjectStudy.study_id, Project.name, ProjectStudy.withdrawn_at.is_not(None))
         .join(Project, Project.id == ProjectStudy.project_id)
-        .where(ProjectStudy.withdrawn_at.is_not(None))
         .order_by(ProjectStudy.id)
     )
-    return [(row.study_id, row.name) for row in rows]
+    return {(study_id, project): bool(has_ended) for study_id, project, has_ended in rows}
+
+
+def hash_past_values(session: Session, event_ids: Collection[int]) -> dict[int, str]:
+    """Return event -> the hash of what it kept of rows as they were until then, if it did."""
+    found = {}
+    for chunk in iterate_chunks(event_ids):
+        rows = session.execute(
+            select(PastValue.event_id, PastValue.object_id, PastValue.was)
+            .where(PastValue.event_id.in_(chunk))
+            .order_by(PastValue.event_id, PastValue.object_id)
+        )
+        for event_id, of_event in groupby(rows, key=lambda row: row.event_id):
+            found[event_id] = hash_past((row.object_id, row.was) for row in of_event)
+    return found
+
+
+def list_past_without_event(session: Session) -> list[int]:
+    """Return the events by which something is kept as it was, and which are none that keep it."""
+    rows = session.scalars(
+        select(PastValue.event_id)
+        .outerjoin(AuditEvent, AuditEvent.id == PastValue.event_id)
+        .where(or_(AuditEvent.id.is_(None), AuditEvent.action.not_in(KEPT_BY)))
+        .distinct()
+        .order_by(PastValue.event_id)
+    )
+    return list(rows)
 
 
 def list_studies(session: Session, patient_id: int) -> set[int]:

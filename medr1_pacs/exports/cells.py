@@ -40,7 +40,7 @@ def kind_of(python_type: str) -> CellKind:
 
 
 def cell(value: Any) -> str | None:
-    """Return the cell of a value."""
+    """Return the cell of a value; an object with its names in order, as no database keeps them."""
     if value is None or type(value) is str:
         return value
     if isinstance(value, bool):
@@ -49,7 +49,7 @@ def cell(value: Any) -> str | None:
         return str(value)
     if isinstance(value, int | float):
         return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 class Table:

@@ -8,16 +8,55 @@ from typing import Any
 from medr1_pacs.audit.canonical import canonical_text, commit, field_salt
 from medr1_pacs.audit.events import Event
 
-_HIDDEN = ("instance.", "patient.", "withdrawal.", "account.", "study.withdrawn")
-"""Events whose values have hashes of received files, names of people, or keys of other projects."""
+TOLD_IS_SHOWN = frozenset(
+    {
+        "account.role_given", "account.role_removed", "accuracy.queried", "answer.adopted",
+        "answer.parsed", "answer.viewed", "answers.queried", "checkpoint.adopted",
+        "checkpoint.registered", "export.downloaded", "export.removed", "export.requested",
+        "generation.failed", "generation.generated", "log.key_rotated", "log.restarted",
+        "project.exported", "project_member.adopted", "prompt.created", "prompt.kept",
+        "prompt.withdrawn", "question.adopted", "question.registered", "reference.derived",
+        "reference.imported", "reference.stated", "reference.superseded",
+        "reference_standard.adopted", "reference_statement.adopted", "rendering.failed",
+        "rendering.lost", "rendering.rendered", "rendering.succeeded", "snapshot.viewed",
+        "study.created", "study.planned", "study.project_added", "study.prompts_withdrawn",
+        "study.reopened", "study.retried", "study.state_changed",
+    }
+)  # fmt: skip
+"""Events whose values are words of ours, numbers, and hashes of what the project has; those of any
+other event stay hidden."""
+TOLD_IS_HIDDEN = frozenset(
+    {
+        # names of people, where they are, and what their programs may do
+        "account.added", "account.adopted", "account.closed", "account.link_made",
+        "account.link_used", "account.password_set", "account.reopened", "account.sign_in_failed",
+        "account.signed_in", "account.signed_out", "api_token.added", "api_token.revoked",
+        # hashes of received files, and who sent them
+        "instance.accepted", "instance.current_again", "instance.held", "instance.quarantined",
+        "instance.refused", "instance.repaired", "instance.stored", "instance.turned_away",
+        "quarantine.dropped", "quarantine.retried", "quarantine.usable",
+        # about whom somebody asked
+        "patient.re_identification_failed", "patient.re_identified",
+        # keys of studies that are those of every project
+        "study.project_withdrawn", "study.withdrawn", "withdrawal.finished",
+        "withdrawal.requested",
+        # hashes of a few values, which can be guessed
+        "study.answers_changed", "study.routed_otherwise", "study.selected_otherwise",
+        # texts that somebody typed, and roles of the database
+        "project.declared", "project.research_granted", "project.research_revoked",
+        "snapshot.made",
+        # of the whole site
+        "answers.listed", "audit.viewed", "studies.listed", "study.viewed",
+    }
+)  # fmt: skip
+"""Events of which it was decided that their values stay hidden, and why."""
 _NOBODY = ("service", "operator")
-_SHOWN = ("account.role_given", "account.role_removed")
 
 
 def event_line(seq: int, event: Event, *, shows_times: bool, shows_reasons: bool) -> str:
     """Return an event as a line: what is shown with its salt, and of the rest the commitment."""
     salt, action = event.salt, event.action
-    shows_told = not action.startswith(_HIDDEN) or action in _SHOWN
+    shows_told = action in TOLD_IS_SHOWN
     reason = event.reason
     if event.actor in _NOBODY:
         actor = f'["{field_salt(salt, "actor")}","{event.actor}"]'

@@ -127,8 +127,8 @@ class StoredAnswer:
     parse_status: ParseStatus
     """What the parser made of it."""
     truth: str | None
-    """The right option by the reference standard, of several the narrowest, then the newest; None
-    where none is known."""
+    """The right option by the reference standard, of several the narrowest, then the most certain,
+    then the newest; None where none is known."""
     is_correct: bool | None
     """Whether `choice_text` is the truth: what could not be parsed is wrong; None without one."""
     seconds: float

@@ -84,11 +84,9 @@ class ExportedReference:
     reference_id: int
     """Row number."""
     instance_id: int
-    """Row number of the instance."""
+    """Row number of the instance; `answers` tell its pseudonymous UID."""
     question_row: int
     """Row number in `questions`."""
-    sop_instance_uid: str | None
-    """Pseudonymous; empty: nothing of it was selected."""
     question_id: str
     """Id in the question bank."""
     source: TruthSource
@@ -124,9 +122,7 @@ class ExportedSelection:
     study_version: int
     """The version of the study that was planned."""
     series_id: int
-    """Row number of the series."""
-    series_instance_uid: str | None
-    """Pseudonymous; empty: nothing of the series was selected."""
+    """Row number of the series; `answers` tell its pseudonymous UID."""
     question_row: int
     """Row number in `questions`."""
     question_id: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from medr1_pacs.records.words import ExportRemoval, ExportState, JsonObject
+from medr1_pacs.records.words import ExportRemoval, ExportState, JsonObject, TableFormat
 
 UNFINISHED = (ExportState.REQUESTED, ExportState.RUNNING)
 TABLES_IN_ORDER = (
@@ -48,6 +48,10 @@ class ExportWish:
     def to_json(self) -> JsonObject:
         """Return plain JSON values, as the constructor takes them."""
         return asdict(self)
+
+    def describe_formats(self) -> str:
+        """Say how the tables are to be written."""
+        return ", ".join(TableFormat(each).label for each in self.formats)
 
 
 @dataclass(frozen=True, slots=True)

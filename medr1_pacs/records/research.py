@@ -138,8 +138,8 @@ class ResearchAnswer:
     parse_status: ParseStatus
     """What the parser made of it: `parsed`, `no_answer`, `not_an_option`, `truncated`."""
     truth: str | None
-    """The right option by the reference standard, of several the narrowest, then the newest; empty
-    where none is known."""
+    """The right option by the reference standard, of several the narrowest, then the most certain,
+    then the newest; empty where none is known."""
     is_correct: bool | None
     """Whether `choice_text` is the truth: what could not be parsed is wrong; empty without one."""
     seconds: float

@@ -167,6 +167,26 @@ class ExportState(StrEnum):
     REMOVED = "removed"  #: its files are gone; `removed_because` says why
 
 
+class TableFormat(StrEnum):
+    """How the tables of an export are written; its verifier reads the first two."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @property
+    def label(self) -> str:
+        """Return what people call it."""
+        return _TABLE_FORMAT_LABELS[self]
+
+
+_TABLE_FORMAT_LABELS = {
+    TableFormat.CSV: "CSV",
+    TableFormat.JSONL: "JSON Lines",
+    TableFormat.PARQUET: "Parquet",
+}
+
+
 class ExportRemoval(StrEnum):
     """Why an export is removed."""
 

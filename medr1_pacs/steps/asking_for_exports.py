@@ -6,11 +6,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from medr1_pacs.db.project_exports import remove_export, request_export
+from medr1_pacs.db.sealing import count_leaves
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import ExportRefused
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.records.project_exports import ExportWish, ProjectExport
-from medr1_pacs.steps.exporting import TableFormat, check_formats
+from medr1_pacs.records.words import TableFormat
+from medr1_pacs.steps.exporting import check_formats
 
 
 def ask_for_export(
@@ -29,7 +31,8 @@ def ask_for_export(
     Raises
     ------
     ExportRefused
-        It could be checked by nobody, or too many wait already.
+        It could be checked by nobody, the log has no such number of events yet, or too many wait
+        already.
     """
     check_formats(formats)
     wish = ExportWish(
@@ -40,6 +43,8 @@ def ask_for_export(
         has_pictures=has_pictures,
     )
     with database.write() as session:
+        if as_of is not None and as_of > (size := count_leaves(session)):
+            raise ExportRefused(f"the audit log has {size} events: nothing is as of {as_of} yet")
         return request_export(session, project, wish, actor=actor, now=datetime.now(UTC))
 
 

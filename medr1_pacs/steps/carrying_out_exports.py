@@ -13,7 +13,6 @@ import threading
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.project_exports import (
     begin_export,
@@ -29,20 +28,23 @@ from medr1_pacs.db.research import count_found
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import (
     AuditFilesUnusable,
+    DatabaseFull,
+    DatabaseUnavailable,
+    ExportRefused,
     Interrupted,
     LogInconsistent,
     PermanentError,
     StorageFull,
+    StorageUnavailable,
     TransientError,
 )
-from medr1_pacs.filters import AnswerFilters, parse_filters
-from medr1_pacs.records.project_exports import ExportWish, TakenExport, export_name
-from medr1_pacs.steps.exporting import ExportRequest, TableFormat
-from medr1_pacs.steps.making_exports import make_export
-from medr1_pacs.steps.sealing import Sealer
+from medr1_pacs.filters import parse_filters
+from medr1_pacs.records.project_exports import TakenExport, export_name
+from medr1_pacs.records.words import TableFormat
+from medr1_pacs.steps.exporting import ExportRequest
+from medr1_pacs.steps.making_exports import Exporter, make_export
 from medr1_pacs.storage.durable import named_failures
 from medr1_pacs.storage.exports import ExportStore
-from medr1_pacs.storage.pictures import PictureStore
 
 logger = logging.getLogger(__name__)
 
@@ -50,19 +52,11 @@ KEPT = timedelta(days=7)
 """How long a finished export is kept."""
 _NOTE_S = 1.0
 """How often progress is written."""
-_NOT_WANTED = "nobody wants this attempt any more"
+_NOT_WANTED = "it was removed, or a study was withdrawn"
 
 
 def carry_out_export(
-    database: Database,
-    pictures: PictureStore,
-    exports: ExportStore,
-    sealer: Sealer,
-    key: SigningKey,
-    site_key: bytes,
-    export_id: int,
-    *,
-    owner: str,
+    exporter: Exporter, exports: ExportStore, export_id: int, *, owner: str
 ) -> None:
     """Write the files of an export that was taken.
 
@@ -73,60 +67,61 @@ def carry_out_export(
     TransientError
         It can be tried again, or is not wanted any more.
     """
+    database = exporter.database
     with database.write() as session:
         taken = begin_export(session, export_id, datetime.now(UTC), owner=owner)
     if taken is None:
         raise Interrupted(f"the export {export_id} is not taken, or by another process")
     try:
-        _make(database, pictures, exports, sealer, key, site_key, taken)
+        _make(exporter, exports, taken)
     except PermanentError as error:
+        _log(taken, error)
         with database.write() as session:
-            fail_export(session, taken, str(error))
+            fail_export(session, taken, _say(error))
         raise
     except Exception as error:
+        _log(taken, error)
         with database.write() as session:
             end_attempt(session, taken, _say(error), datetime.now(UTC))
         raise
 
 
 def _say(error: Exception) -> str:
-    """Say what went wrong to people who do not run the service: no path, nothing from a defect."""
-    if isinstance(error, AuditFilesUnusable | LogInconsistent):
-        return "the audit log cannot be signed at the moment; who runs the service sees why"
-    if isinstance(error, TransientError):
+    """Say what went wrong to people who do not run the service: no path or host, nothing of a
+    defect."""
+    if isinstance(error, ExportRefused | Interrupted | StorageFull):
         return str(error)
+    for kinds, sentence in _SENTENCES.items():
+        if isinstance(error, kinds):
+            return f"{sentence}; who runs the service sees why"
     return f"a defect of the service ({type(error).__name__}), of which its log says more"
 
 
-def _make(
-    database: Database,
-    pictures: PictureStore,
-    exports: ExportStore,
-    sealer: Sealer,
-    key: SigningKey,
-    site_key: bytes,
-    taken: TakenExport,
-) -> None:
-    filters, wish = filters_of(taken.wish), taken.wish
+_SENTENCES: dict[tuple[type[Exception], ...], str] = {
+    (AuditFilesUnusable, LogInconsistent): "the audit log cannot be signed at the moment",
+    (DatabaseUnavailable, DatabaseFull): "the database is away",
+    (StorageUnavailable,): "the storage folder is away",
+}
+
+
+def _log(taken: TakenExport, error: Exception) -> None:
+    logger.warning(
+        "the export %d is not made: %s", taken.export_id, error, extra={"action": "export"}
+    )
+
+
+def _make(exporter: Exporter, exports: ExportStore, taken: TakenExport) -> None:
+    database, request = exporter.database, _request_of(taken)
     with database.read() as session:
-        expected = count_found(session, taken.project, filters).number
+        expected = count_found(session, taken.project, request.filters).number
     folder = exports.begin(taken.folder)
     with _Telling(database, exports, taken, expected) as telling, named_failures():
         exported = make_export(
-            database,
-            pictures,
-            sealer,
-            key,
-            site_key,
+            exporter,
             folder,
-            ExportRequest(
-                project=taken.project,
-                filters=filters,
-                formats=tuple(TableFormat(each) for each in wish.formats),
-                has_pictures=wish.has_pictures,
-            ),
+            request,
             actor=taken.requested_by,
-            as_of=wish.as_of,
+            as_of=taken.wish.as_of,
             progress=telling.note,
         )
         size_bytes = exports.finish(taken.folder, export_name(taken.project, exported.size))
@@ -153,9 +148,14 @@ def _make(
     )
 
 
-def filters_of(wish: ExportWish) -> AnswerFilters:
-    """Return which answers are meant."""
-    return EVERYTHING if wish.is_everything else parse_filters(wish.filters)
+def _request_of(taken: TakenExport) -> ExportRequest:
+    wish = taken.wish
+    return ExportRequest(
+        project=taken.project,
+        filters=EVERYTHING if wish.is_everything else parse_filters(wish.filters),
+        formats=tuple(map(TableFormat, wish.formats)),
+        has_pictures=wish.has_pictures,
+    )
 
 
 class _Telling:
@@ -235,17 +235,28 @@ def remove_expired(database: Database, now: datetime) -> int:
 def remove_withdrawn(
     database: Database, exports: ExportStore, projects: Collection[str], now: datetime
 ) -> int:
-    """Remove the exports of projects that a study goes from; returns how many were finished."""
+    """Remove the exports of projects that a study goes from; returns how many were finished.
+
+    Raises
+    ------
+    StorageUnavailable
+        Files that may be of the study are still there: call it again.
+    """
     if not projects:
         return 0
     with database.write() as session:
         removed = remove_for_withdrawal(session, projects, now)
-    delete_removed(database, exports)
+    if left := delete_removed(database, exports):
+        raise StorageUnavailable(
+            f"{len(left)} folders of removed exports are still there: {', '.join(sorted(left))}"
+        )
     return removed
 
 
-def delete_removed(database: Database, exports: ExportStore) -> None:
+def delete_removed(database: Database, exports: ExportStore) -> set[str]:
     """Delete every folder that no export stands on: removed, or left by an attempt that ended.
+
+    Returns those that are still there: the disk refused, or a process still writes into them.
 
     Raises
     ------
@@ -255,8 +266,9 @@ def delete_removed(database: Database, exports: ExportStore) -> None:
     # First the folders: one that is made meanwhile has its row before.
     there = exports.list_folders()
     if not there:
-        return
+        return set()
     with database.read() as session:
-        wanted = list_folders(session)
-    for folder in there - wanted:
+        unwanted = there - list_folders(session)
+    for folder in unwanted:
         exports.remove(folder)
+    return unwanted & exports.list_folders() if unwanted else set()

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from importlib.resources import files
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
 
 from medr1_pacs.audit.canonical import canonical_json
 from medr1_pacs.audit.events import Event
@@ -39,9 +35,8 @@ from medr1_pacs.audit.export_form import (
     follow_role,
 )
 from medr1_pacs.audit.merkle import Frontier
-from medr1_pacs.audit.notes import Checkpoint, parse_note
+from medr1_pacs.audit.notes import TreeHead, VerifierKey, parse_note
 from medr1_pacs.audit.signing import SigningKey
-from medr1_pacs.audit.standalone import assemble_verifier
 from medr1_pacs.db.as_of import IdSet
 from medr1_pacs.db.exporting import ExportReader, open_export
 from medr1_pacs.db.sessions import Database
@@ -50,25 +45,14 @@ from medr1_pacs.exports.cells import Cells, Table
 from medr1_pacs.exports.comma_separated import csv_lines
 from medr1_pacs.exports.event_lines import event_line
 from medr1_pacs.exports.json_lines import json_line
-from medr1_pacs.exports.parquet_file import ParquetFile
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.records.dictionary import DictionaryEntry, describe_fields
 from medr1_pacs.records.exported import LINES, TABLES
-from medr1_pacs.records.words import JsonObject
+from medr1_pacs.records.words import JsonObject, TableFormat
 from medr1_pacs.steps.exporting_lists import MedR1Lists
-from medr1_pacs.storage.hashed_file import HashedFile, describe_file
+from medr1_pacs.storage.export_folder import ExportFolder
 from medr1_pacs.storage.pictures import PictureStore
-
-_BATCH = 1_000
-Item = TypeVar("Item")
-
-
-class TableFormat(StrEnum):
-    """How tables are written; the verifier that travels with an export reads the first two."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
+from medr1_pacs.verifier.standalone import assemble_verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,52 +103,46 @@ def write_export(
     Raises
     ------
     ExportRefused
-        There is something in the folder, or nothing can be exported so.
+        Nothing can be exported so.
     """
-    _check(folder, request)
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = Checkpoint.parse(parse_note(head).text)
-    with open_export(database, request.project, request.filters, checkpoint.size) as reader:
-        export = _Export(folder, request, reader, pictures, progress)
+    folder.mkdir(exist_ok=True)
+    out = ExportFolder(folder, request.formats, progress)
+    tree = TreeHead.parse(parse_note(head).text)
+    with open_export(database, request.project, request.filters, tree.size) as reader:
+        export = _Export(out, request, reader, pictures)
         export.write_rows()
-        export.write_log(checkpoint)
+        export.write_log(tree, key.verifier)
     export.write_words()
-    export.write_manifest(head, checkpoint, key)
-    return Exported(export.rows, checkpoint.size, export.pictures_lost)
-
-
-def _check(folder: Path, request: ExportRequest) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportRefused(f"{folder} is there and not empty: name another folder")
-    check_formats(request.formats)
+    export.write_manifest(head, tree, key)
+    return Exported(out.rows, tree.size, export.pictures_lost)
 
 
 def check_formats(formats: Collection[TableFormat]) -> None:
-    """Raise `ExportRefused` unless the verifier that travels along can read a format."""
+    """Raise `ExportRefused` unless the verifier that travels along can read a format, and all can
+    be written."""
     if not set(formats) & {TableFormat.CSV, TableFormat.JSONL}:
         raise ExportRefused(
             "an export in Parquet alone could be checked by nobody without other programs: name "
             "csv or jsonl besides"
         )
+    if TableFormat.PARQUET in formats and find_spec("pyarrow") is None:
+        raise ExportRefused("Parquet needs pyarrow: `pip install 'medr1-pacs[parquet]'`")
 
 
 class _Export:
-    """The files of one export, as they come."""
+    """What stands in which file of an export, and what of it the later ones need."""
 
     def __init__(
         self,
-        folder: Path,
+        folder: ExportFolder,
         request: ExportRequest,
         reader: ExportReader,
         pictures: PictureStore,
-        progress: Callable[[str, int], None],
     ) -> None:
         self._folder = folder
         self._request = request
         self._reader = reader
         self._pictures = pictures
-        self._progress = progress
-        self._files: dict[str, JsonObject] = {}
         self._questions: set[int] = set()
         self._checkpoints: set[int] = set()
         self._exported = IdSet()
@@ -172,8 +150,8 @@ class _Export:
         self._roles: dict[int, tuple[list[str], list[str]]] = {}
         self._closed: set[int] = set()
         self._statements: list[str] = []
+        self._dates = ""
         self._wide_columns: list[str] = []
-        self.rows: dict[str, int] = {}
         self.pictures_lost = 0
 
     # -- tables ------------------------------------------------------------------------------------
@@ -186,8 +164,7 @@ class _Export:
         ) as lists:
             columns = _columns_of("answers")
             answers = self._note_answers(Table(columns), reader.answers(), lists)
-            self._write_table("answers", Table(columns), answers)
-        self._files |= lists.files
+            self._folder.write_table("answers", Table(columns), answers)
         self.pictures_lost = lists.lost
         self._write_wide()
         self._write("left_out", reader.left_out(self._exported))
@@ -195,7 +172,8 @@ class _Export:
         self._write("references", self._note_questions(reader.references()))
         self._write("questions", reader.questions(self._questions))
         self._write("checkpoints", reader.checkpoints(self._checkpoints))
-        self._write_lines(WITHDRAWN, map(json_line, self._note_withdrawn(reader.withdrawn())))
+        lines = map(json_line, self._note_withdrawn(reader.withdrawn()))
+        self._folder.write_lines(WITHDRAWN, lines)
 
     def _note_answers(
         self, table: Table, rows: Iterable[Cells], lists: MedR1Lists
@@ -227,7 +205,7 @@ class _Export:
 
     def _write(self, table: str, rows: Iterable[JsonObject]) -> None:
         columns = Table(_columns_of(table))
-        self._write_table(table, columns, map(columns.cells, rows))
+        self._folder.write_table(table, columns, map(columns.cells, rows))
 
     def _write_wide(self) -> None:
         """Write a row a picture, with a column a question: first which there are."""
@@ -242,72 +220,31 @@ class _Export:
             for head, chosen in self._reader.wide(self._exported)
         )
         wide = Table(columns)
-        self._write_table("answers_wide", wide, map(wide.cells, rows))
-
-    def _write_table(self, table: str, columns: Table, rows: Iterable[Cells]) -> None:
-        count = 0
-        formats = self._request.formats
-        with ExitStack() as stack:
-            text = {
-                each: stack.enter_context(HashedFile(self._folder / f"{table}.{each}"))
-                for each in (TableFormat.CSV, TableFormat.JSONL)
-                if each in formats
-            }
-            parquet = (
-                stack.enter_context(ParquetFile(self._folder / f"{table}.parquet", columns))
-                if TableFormat.PARQUET in formats
-                else None
-            )
-            if TableFormat.CSV in text:
-                text[TableFormat.CSV].write(columns.csv_header())
-            for batch in _batches(rows):
-                if TableFormat.CSV in text:
-                    text[TableFormat.CSV].write(columns.csv(batch))
-                if TableFormat.JSONL in text:
-                    text[TableFormat.JSONL].write("".join(columns.json_lines(batch)))
-                if parquet is not None:
-                    parquet.write(batch)
-                count += len(batch)
-                self._progress(table, count)
-        self.rows[table] = count
-        for file in text.values():
-            self._files[file.name] = file.describe() | {"rows": count}
-        if parquet is not None:
-            self._files[f"{table}.parquet"] = describe_file(self._folder / f"{table}.parquet") | {
-                "rows": count
-            }
-
-    def _write_lines(self, name: str, lines: Iterable[str]) -> None:
-        count = 0
-        with HashedFile(self._folder / name) as file:
-            for batch in _batches(lines):
-                file.write("".join(batch))
-                count += len(batch)
-                self._progress(name, count)
-        self.rows[name] = count
-        self._files[name] = file.describe() | {"rows": count}
+        self._folder.write_table("answers_wide", wide, map(wide.cells, rows))
 
     # -- the log -----------------------------------------------------------------------------------
 
-    def write_log(self, head: Checkpoint) -> None:
+    def write_log(self, head: TreeHead, key: VerifierKey) -> None:
         """Write the events of the project, and the hashes of all."""
         events = self._reader.events(
             questions=self._questions,
             checkpoints=self._checkpoints,
             accounts=self._reader.members(),
         )
-        self._write_lines(EVENTS, self._note_events(events))
+        self._folder.write_lines(EVENTS, self._note_events(events))
+        self._statements = self._reader.key_statements(key)
+        self._dates = self._reader.date_policy()
         edge = Frontier()
-        with HashedFile(self._folder / LEAVES) as file:
-            for batch in _batches(self._reader.leaves()):
-                for leaf in batch:
-                    edge.add(leaf)
-                file.write_bytes(b"".join(batch))
+        self._folder.write_blocks(LEAVES, self._grow(edge))
         if (edge.size, edge.root()) != (head.size, head.root):
             raise ExportRefused(
                 "the audit log is not what its head says: see `medr1-pacs audit verify --database`"
             )
-        self._files[file.name] = file.describe()
+
+    def _grow(self, edge: Frontier) -> Iterator[bytes]:
+        for leaf in self._reader.leaves():
+            edge.add(leaf)
+            yield leaf
 
     def _note_events(self, events: Iterable[tuple[int, Event]]) -> Iterator[str]:
         for seq, event in events:
@@ -317,8 +254,6 @@ class _Export:
                 self._roles, self._closed, event.action, event.object_id, told,
                 self._request.project,
             )  # fmt: skip
-            if event.action == "log.key_rotated":
-                self._statements.append(told["new"]["statement"])
             yield event_line(
                 seq,
                 event,
@@ -331,7 +266,8 @@ class _Export:
     def write_words(self) -> None:
         """Write counts, accounts, the dictionary, the guide and the verifier."""
         counts = self._counts
-        counts["exported"], counts["left_out"] = self.rows["answers"], self.rows["left_out"]
+        rows = self._folder.rows
+        counts["exported"], counts["left_out"] = rows["answers"], rows["left_out"]
         finish_counts(counts)
         self._write(
             "accounts",
@@ -353,9 +289,9 @@ class _Export:
             ),
         )
         self._write_dictionary()
-        self._write_text(VERIFIER, assemble_verifier())
-        guide = files("medr1_pacs.audit").joinpath(GUIDE).read_text("utf-8")
-        self._write_text(GUIDE, guide)
+        self._folder.write_text(VERIFIER, assemble_verifier())
+        guide = files("medr1_pacs.verifier").joinpath(GUIDE).read_text("utf-8")
+        self._folder.write_text(GUIDE, guide)
 
     def _write_dictionary(self) -> None:
         entries = [
@@ -375,14 +311,9 @@ class _Export:
             for table, entry in entries
         )
         columns = ["table", "name", "type", "meaning", "checked"]
-        self._write_text("dictionary.csv", "".join(csv_lines(columns, rows)))
+        self._folder.write_text("dictionary.csv", "".join(csv_lines(columns, rows)))
 
-    def _write_text(self, name: str, text: str) -> None:
-        with HashedFile(self._folder / name) as file:
-            file.write(text)
-        self._files[name] = file.describe()
-
-    def write_manifest(self, head: str, checkpoint: Checkpoint, key: SigningKey) -> None:
+    def write_manifest(self, head: str, tree: TreeHead, key: SigningKey) -> None:
         """Say what the export is, and sign it."""
         request = self._request
         body: JsonObject = {
@@ -390,7 +321,11 @@ class _Export:
             "note": "Research use only, never for clinical decisions.",
             "project": request.project,
             "filters": request.filters.to_query(),
-            "shows": {"times": request.shows_times, "reasons": request.shows_reasons},
+            "shows": {
+                "times": request.shows_times,
+                "reasons": request.shows_reasons,
+                "dates": self._dates,
+            },
             "versions": {
                 "medr1-pacs": version("medr1-pacs"),
                 "python": ".".join(map(str, sys.version_info[:2])),
@@ -401,20 +336,20 @@ class _Export:
                 ),
             },
             "log": {
-                "origin": checkpoint.origin,
-                "size": checkpoint.size,
-                "root": checkpoint.root.hex(),
+                "origin": tree.origin,
+                "size": tree.size,
+                "root": tree.root.hex(),
                 "head": head,
                 "key_statements": self._statements,
             },
             "counts": self._counts,
-            "files": dict(sorted(self._files.items())),
+            "files": dict(sorted(self._folder.files.items())),
             "key": str(key.verifier),
         }
         signature = key.sign_bytes(SIGNED + canonical_json(body))
         manifest = body | {"signature": base64.b64encode(signature).decode()}
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-        (self._folder / MANIFEST).write_text(text, "utf-8")
+        self._folder.put(MANIFEST, text.encode())
 
 
 _WIDE = {
@@ -441,14 +376,3 @@ def _describe_wide(questions: Sequence[str]) -> Iterator[DictionaryEntry]:
 
 def _columns_of(table: str) -> dict[str, str]:
     return {entry.name: entry.type for entry in describe_fields(TABLES[table])}
-
-
-def _batches(rows: Iterable[Item]) -> Iterator[list[Item]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, _BATCH)):
-        yield batch
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a failure left of an export."""
-    shutil.rmtree(folder, ignore_errors=True)

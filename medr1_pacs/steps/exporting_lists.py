@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 
+from medr1_pacs.audit.export_form import PICTURES
 from medr1_pacs.errors import PictureLost
 from medr1_pacs.exports import med_r1
 from medr1_pacs.exports.cells import Cells, Table
 from medr1_pacs.prompts import problem_of
-from medr1_pacs.records.words import JsonObject
+from medr1_pacs.storage.export_folder import ExportFolder
 from medr1_pacs.storage.hashed_file import HashedFile
 from medr1_pacs.storage.pictures import PictureStore
 
@@ -19,19 +20,17 @@ from medr1_pacs.storage.pictures import PictureStore
 class MedR1Lists:
     """A list a modality of what has a truth, with the pictures; a context manager."""
 
-    def __init__(self, folder: Path, pictures: PictureStore, *, has_pictures: bool) -> None:
-        self._folder = folder / med_r1.FOLDER
+    def __init__(self, folder: ExportFolder, pictures: PictureStore, *, has_pictures: bool) -> None:
+        self._folder = folder
         self._has_pictures = has_pictures
         self._pictures = pictures
+        self._files = ExitStack()
         self._lists: dict[str, HashedFile] = {}
+        self._laid_beside: HashedFile | None = None
         self._seen: set[int] = set()
-        self._missing: set[str] = set()
-        self.files: dict[str, JsonObject] = {}
-
-    @property
-    def lost(self) -> int:
+        self._tried: set[int] = set()
+        self.lost = 0
         """How many pictures could not be read."""
-        return len(self._missing)
 
     def __enter__(self) -> MedR1Lists:
         return self
@@ -42,11 +41,9 @@ class MedR1Lists:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for modality, file in sorted(self._lists.items()):
-            file.write("\n]\n")
-            file.close()
-            name = f"{med_r1.FOLDER}/{med_r1.list_name(modality)}"
-            self.files[name] = file.describe()
+        with self._files:
+            for file in self._lists.values():
+                file.write("\n]\n")
 
     def adder(self, table: Table) -> Callable[[Cells], None]:
         """Return what adds an answer's question, each once a picture and order of options."""
@@ -60,7 +57,7 @@ class MedR1Lists:
             letter = med_r1.right_letter(json.loads(row[options] or "[]"), row[truth])
             png_sha256 = row[png] or ""
             # Eight bytes of each: a list has millions of items, and no two the same by chance.
-            key = int(png_sha256[:16], 16) << 64 | int((row[prompt] or "0")[:16], 16)
+            key = _first_bytes(png_sha256) << 64 | _first_bytes(row[prompt] or "0")
             if letter is None or key in self._seen:
                 return
             self._seen.add(key)
@@ -70,31 +67,29 @@ class MedR1Lists:
         return add
 
     def _add(self, modality: str, png_sha256: str, problem: str, letter: str) -> None:
+        if self._laid_beside is None:
+            self._laid_beside = self._files.enter_context(self._folder.open(PICTURES))
         file = self._lists.get(modality)
         if file is None:
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / med_r1.list_name(modality)
-            file = self._lists[modality] = HashedFile(path).__enter__()
+            name = f"{med_r1.FOLDER}/{med_r1.list_name(modality)}"
+            file = self._lists[modality] = self._files.enter_context(self._folder.open(name))
             file.write("[\n")
         else:
             file.write(",\n")
-        image = med_r1.picture_name(png_sha256)
-        file.write(med_r1.item(image, problem, letter))
-        if (
-            self._has_pictures
-            and f"{med_r1.FOLDER}/{image}" not in self.files
-            and png_sha256 not in self._missing
-        ):
-            self._copy(png_sha256, self._folder / image)
+        file.write(med_r1.item(med_r1.picture_name(png_sha256), problem, letter))
+        if self._has_pictures and _first_bytes(png_sha256) not in self._tried:
+            self._tried.add(_first_bytes(png_sha256))
+            self._copy(png_sha256, self._laid_beside)
 
-    def _copy(self, png_sha256: str, path: Path) -> None:
-        path.parent.mkdir(exist_ok=True)
+    def _copy(self, png_sha256: str, laid_beside: HashedFile) -> None:
         try:
-            path.write_bytes(self._pictures.read(png_sha256))
+            png = self._pictures.read(png_sha256)
         except PictureLost:
-            self._missing.add(png_sha256)
+            self.lost += 1
             return
-        self.files[f"{med_r1.FOLDER}/{med_r1.picture_name(png_sha256)}"] = {
-            "sha256": png_sha256,
-            "bytes": path.stat().st_size,
-        }
+        self._folder.put(f"{med_r1.FOLDER}/{med_r1.picture_name(png_sha256)}", png)
+        laid_beside.write(f"{png_sha256}\n")
+
+
+def _first_bytes(sha256: str) -> int:
+    return int(sha256[:16], 16)

@@ -10,15 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from medr1_pacs.audit.keys import OpenedHead, open_head
 from medr1_pacs.audit.merkle import verify_consistency
 from medr1_pacs.audit.notes import (
-    Checkpoint,
     NoteInvalid,
     SignedNote,
+    TreeHead,
     VerifierKey,
     format_note,
     parse_note,
-    verify_note,
 )
 from medr1_pacs.audit.proofs import consistency_proof
 from medr1_pacs.audit.signing import SigningKey
@@ -69,7 +69,7 @@ def prove(database: Database, first_head: str, head: str) -> ConsistencyProof:
     WitnessRefused
         It does not: another log's, a later one's, or another history.
     """
-    first, now = _checkpoint(first_head), _checkpoint(head)
+    first, now = _read(first_head), _read(head)
     if first.origin != now.origin:
         raise WitnessRefused(f"the head is of the log {first.origin}, this one is {now.origin}")
     if first.size > now.size:
@@ -115,9 +115,10 @@ def witness(
     WitnessRefused
         The head is not signed by the log, or does not go on.
     """
-    note, now = _signed(head, log_keys)
+    opened = _signed(head, log_keys)
+    note, now = opened.note, opened.head
     if state.exists():
-        _, last = _signed(state.read_text("utf-8"), log_keys)
+        last = _signed(state.read_text("utf-8"), log_keys).head
         if last.origin != now.origin:
             raise WitnessRefused(f"{state} holds a head of the log {last.origin}")
         if (last.size, last.root) != (now.size, now.root):
@@ -126,8 +127,8 @@ def witness(
                     f"the last head that was cosigned has {last.size} events: a proof from it is "
                     "needed (`medr1-pacs audit proof --since-head FILE`)"
                 )
-            _, first = _signed(proof.first_head, log_keys)
-            _, proven = _signed(proof.head, log_keys)
+            first = _signed(proof.first_head, log_keys).head
+            proven = _signed(proof.head, log_keys).head
             if (first.size, first.root) != (last.size, last.root) or proven != now:
                 raise WitnessRefused("the proof is from another head, or of another one")
             _check(last, now, proof.proof)
@@ -140,7 +141,7 @@ def witness(
     return cosigned
 
 
-def _check(first: Checkpoint, now: Checkpoint, proof: tuple[bytes, ...]) -> None:
+def _check(first: TreeHead, now: TreeHead, proof: tuple[bytes, ...]) -> None:
     if first.size == 0 and first.root != now.root:
         return  # whatever follows an empty log goes on from it
     if not verify_consistency(first.size, now.size, proof, first.root, now.root):
@@ -150,20 +151,19 @@ def _check(first: Checkpoint, now: Checkpoint, proof: tuple[bytes, ...]) -> None
         )
 
 
-def _checkpoint(head: str) -> Checkpoint:
+def _read(head: str) -> TreeHead:
     try:
-        return Checkpoint.parse(parse_note(head).text)
+        return TreeHead.parse(parse_note(head).text)
     except NoteInvalid as error:
         raise WitnessRefused(f"this is no head of a log: {error}") from error
 
 
-def _signed(head: str, log_keys: list[VerifierKey]) -> tuple[SignedNote, Checkpoint]:
-    checkpoint = _checkpoint(head)
+def _signed(head: str, log_keys: list[VerifierKey]) -> OpenedHead:
     try:
-        note = parse_note(head)
-        is_signed = bool(verify_note(note, log_keys))
+        opened = open_head(head, log_keys)
     except NoteInvalid as error:
-        raise WitnessRefused(str(error)) from error
-    if not is_signed:
-        raise WitnessRefused(f"the head of {checkpoint.size} events is not signed by the log's key")
-    return note, checkpoint
+        raise WitnessRefused(f"this is no head of a log: {error}") from error
+    if not opened.signers:
+        size = opened.head.size
+        raise WitnessRefused(f"the head of {size} events is not signed by the log's key")
+    return opened

@@ -8,21 +8,26 @@ begin with what that head says.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from medr1_pacs.audit.keys import follow_keys
 from medr1_pacs.audit.merkle import Frontier
 from medr1_pacs.audit.notes import (
-    Checkpoint,
     NoteInvalid,
     SignedNote,
+    TreeHead,
+    VerifierKey,
     format_note,
     parse_note,
     verify_note,
 )
 from medr1_pacs.audit.signing import SigningKey
+from medr1_pacs.db.key_statements import list_key_statements
 from medr1_pacs.db.sealing import (
     Moment,
     add_head,
@@ -32,11 +37,18 @@ from medr1_pacs.db.sealing import (
     has_heads,
     list_unsealed,
     look_at_moment,
+    number_transaction,
+    read_events,
 )
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import AuditFilesUnusable, LogInconsistent
-from medr1_pacs.storage.audit_files import HeadsFile
+from medr1_pacs.db.verifying import see_one_moment
+from medr1_pacs.errors import AuditFilesUnusable, LogInconsistent, SettingInvalid
+from medr1_pacs.storage.audit_files import HeadsFile, load_signing_key
 
+logger = logging.getLogger(__name__)
+
+LOG = "audit"
+"""The type of object that events of the log itself are about."""
 BATCH = 2_000
 """Events that get their places in one transaction."""
 _SETTLED_S = 5.0
@@ -56,13 +68,24 @@ class Sealed:
     """The note, where one was signed."""
 
 
+@dataclass(slots=True)
+class _Settling:
+    """Ids that need not be looked at again, once nobody can commit one of them any more."""
+
+    last_drawn: int
+    since: float
+    begun: int | None = None
+    """Whoever drew one of them is a transaction up to this number; None: it may be none yet."""
+
+
 class Sealer:
     """Seals the log of one database.
 
     Parameters
     ----------
     keys
-        What sign its heads, the first of which names the log; two while one replaces the other.
+        What sign its heads, the first of which names the log; two while one replaces the other. Or
+        the file of the key, which is read each time: another key signs as soon as it is there.
     heads
         Outside the database, where nobody who writes that can change them.
     interval_s
@@ -76,7 +99,7 @@ class Sealer:
     def __init__(
         self,
         database: Database,
-        keys: tuple[SigningKey, ...],
+        keys: tuple[SigningKey, ...] | Path,
         heads: HeadsFile,
         *,
         interval_s: float = 0.0,
@@ -90,17 +113,23 @@ class Sealer:
         self._publish = publish
         self._begins = begins
         self._edge: Frontier | None = None
-        self._last: tuple[str, Checkpoint] | None = None
+        self._last: tuple[str, tuple[SigningKey, ...], TreeHead] | None = None
         self._signed_from = float("-inf")
-        self._settled = 0
-        self._gone_through = 0
+        self._passed_over: set[int] = set()
+        self._settled: int | None = None
+        self._settling: _Settling | None = None
+        self._gone_through: int | None = None
         self._looked_at_all_at = time.monotonic()
-        self._settling: tuple[int, Moment, float] | None = None
 
     @property
     def origin(self) -> str:
         """Return which log it is."""
-        return self._keys[0].name
+        return self.key.name
+
+    @property
+    def key(self) -> SigningKey:
+        """Return what signs now, heads and exports; raises `AuditFilesUnusable`."""
+        return self._load_keys()[0]
 
     def seal(self, *, sign: bool = False) -> Sealed:
         """Give places to what happened, some thousand events at a time; sign when it is time.
@@ -115,20 +144,25 @@ class Sealer:
         LogInconsistent
             The log does not begin with what its last head says: nothing is signed.
         AuditFilesUnusable
-            The heads outside cannot be read or written.
+            The heads outside cannot be read or written, or the key cannot be read.
         """
         with self._heads.lock():
-            head = self._last_head()
-            events, has_more = 0, True
-            while has_more:
-                count, has_more = self._seal_batch(head)
-                events += count
-                if not sign:
-                    break
-            note = None
-            if not has_more and (sign or time.monotonic() >= self._signed_from):
-                note = self._sign(head)
-            return Sealed(events, has_more, note)
+            return self.seal_locked(sign=sign)
+
+    def seal_locked(self, *, sign: bool = False) -> Sealed:
+        """Do as `seal`. The lock of the heads is held, as by who replaces the key."""
+        keys = self._load_keys()
+        head = self._last_head(keys)
+        events, has_more = 0, True
+        while has_more:
+            count, has_more = self._seal_batch(keys[0].name, head)
+            events += count
+            if not sign:
+                break
+        note = None
+        if not has_more and (sign or time.monotonic() >= self._signed_from):
+            note = self._sign(keys, head)
+        return Sealed(events, has_more, note)
 
     def current_head(self) -> str:
         """Give places to all that was committed, and return the head of it."""
@@ -139,16 +173,24 @@ class Sealer:
             note = last.note
         return note
 
-    def _last_head(self) -> Checkpoint | None:
+    def _load_keys(self) -> tuple[SigningKey, ...]:
+        if not isinstance(self._keys, Path):
+            return self._keys
+        try:
+            return (load_signing_key(self._keys),)
+        except SettingInvalid as error:
+            raise AuditFilesUnusable(str(error)) from error
+
+    def _last_head(self, keys: tuple[SigningKey, ...]) -> TreeHead | None:
         if self._begins:
             return None
         last = self._heads.read_last()
         if last is not None:
-            if self._last is None or self._last[0] != last.note:
-                self._last = last.note, read_head(last.note, self._keys)
-            return self._last[1]
+            if self._last is None or self._last[:2] != (last.note, keys):
+                self._last = last.note, keys, self._read_head(last.note, keys)
+            return self._last[2]
         with self._database.read() as session:
-            if has_heads(session, self.origin):
+            if has_heads(session, keys[0].name):
                 raise LogInconsistent(
                     "the audit log was signed before, but its heads are not in "
                     f"{self._heads.path}: restore that file, or name where it is in "
@@ -156,58 +198,90 @@ class Sealer:
                 )
         return None
 
-    def _seal_batch(self, head: Checkpoint | None) -> tuple[int, bool]:
+    def _read_head(self, note: str, keys: tuple[SigningKey, ...]) -> TreeHead:
+        """Return the last head, also where a key signed it that ours replaced since."""
+        ours = [key.verifier for key in keys]
+        try:
+            return read_head(note, ours)
+        except LogInconsistent:
+            with self._database.read() as session:
+                statements = list_key_statements(session, ours[0])
+            return read_head(note, follow_keys(ours, statements).all)
+
+    def _seal_batch(self, origin: str, head: TreeHead | None) -> tuple[int, bool]:
         """Seal some events; returns how many, and whether there may be more.
 
         A backlog is gone through once. Only what begins with all that may be unsealed, and comes
         to its end, is as of one moment: no transaction is half in it.
         """
+        began_at = time.monotonic()
+        begins_with_all = self._gone_through is None
+        after = self._settled if begins_with_all else self._gone_through
+        if begins_with_all and began_at - self._looked_at_all_at >= _LOOK_AT_ALL_S:
+            after, self._looked_at_all_at = None, began_at
         with self._database.write() as session:
+            see_one_moment(session)
             moment = look_at_moment(session)
-            self._settle(moment)
             if self._edge is None or self._edge.size != count_leaves(session):
-                self._edge = find_edge(session, self.origin, head)
+                self._edge = find_edge(session, origin, head)
             grown = Frontier(self._edge.size, self._edge.hashes)
-            after = max(self._settled, self._gone_through)
-            events = list_unsealed(session, after=after, limit=BATCH)
-            add_leaves(session, events, grown)
+            ids = list_unsealed(session, after=after, limit=BATCH, but_not=self._passed_over)
+            placed = add_leaves(session, read_events(session, ids), grown)
         # Not before it is committed: a tree that was rolled back never was.
         self._edge = grown
-        is_of_one_moment = after == self._settled and len(events) < BATCH
-        newest = events[-1].id if events else after
-        self._gone_through = newest if len(events) == BATCH else 0
-        if is_of_one_moment and moment is None:
-            self._settled = newest
-        elif is_of_one_moment and self._settling is None and moment is not None:
-            self._settling = (newest, moment, time.monotonic())
-        return len(events), not is_of_one_moment
+        self._pass_over(set(ids) - set(placed))
+        is_of_one_moment = begins_with_all and len(ids) < BATCH
+        self._gone_through = ids[-1] if len(ids) == BATCH else None
+        if is_of_one_moment:
+            self._settle(moment, began_at)
+        return len(placed), not is_of_one_moment
 
-    def _settle(self, moment: Moment | None) -> None:
-        """Look no more at ids below which every transaction has ended; now and then at all."""
-        now = time.monotonic()
-        if now - self._looked_at_all_at >= _LOOK_AT_ALL_S:
-            self._settled, self._settling, self._looked_at_all_at = 0, None, now
-        if self._settling is None or moment is None:
+    def _pass_over(self, ids: Iterable[int]) -> None:
+        """Go on without events that can have no place: one row must not keep all from theirs."""
+        if found := sorted(ids):
+            self._passed_over.update(found)
+            logger.warning(
+                "events that cannot be hashed were put into the audit log, and have no place in "
+                "it; see `medr1-pacs audit verify --database`: %s",
+                ", ".join(map(str, found)),
+                extra={"action": "seal", "event_ids": found},
+            )
+
+    def _settle(self, moment: Moment, began_at: float) -> None:
+        """Look no more at ids that nobody can commit any more; what could be seen has its places.
+
+        Whoever drew one has a transaction some seconds later, with a number below one that is drawn
+        then. Once all of these had ended at the moment of a look, that look saw what they
+        committed: not before is an id left behind.
+        """
+        settling = self._settling
+        if settling is None:
+            if moment.last_drawn is not None and moment.last_drawn != self._settled:
+                self._settling = _Settling(moment.last_drawn, time.monotonic())
             return
-        newest, then, since = self._settling
-        if moment.oldest_running >= then.next_to_run and now - since >= _SETTLED_S:
-            self._settled, self._settling = newest, None
+        if settling.begun is None:
+            if began_at - settling.since >= _SETTLED_S:
+                with self._database.write() as session:
+                    settling.begun = number_transaction(session)
+        elif moment.oldest_running is None or moment.oldest_running > settling.begun:
+            self._settled, self._settling = settling.last_drawn, None
 
-    def _sign(self, head: Checkpoint | None) -> str | None:
+    def _sign(self, keys: tuple[SigningKey, ...], head: TreeHead | None) -> str | None:
         """Sign all that has its place, as of one moment; None where the last head is of it."""
         edge = self._edge
         assert edge is not None, "a batch was sealed before"
         self._signed_from = time.monotonic() + self._interval_s
         if head is not None and head.size == edge.size:
             return None
-        text = Checkpoint(self.origin, edge.size, edge.root()).text()
-        note = format_note(SignedNote(text, tuple(key.sign(text) for key in self._keys)))
+        origin = keys[0].name
+        text = TreeHead(origin, edge.size, edge.root()).text()
+        note = format_note(SignedNote(text, tuple(key.sign(text) for key in keys)))
         now = datetime.now(UTC)
         # First outside: what nobody outside has seen could still be rewritten.
         self._heads.add(note, now)
         self._begins = False
         with self._database.write() as session:
-            add_head(session, self.origin, edge, note, now)
+            add_head(session, origin, edge, note, now)
         self._publish(note)
         return note
 
@@ -223,8 +297,8 @@ class NoSealer:
         raise AuditFilesUnusable(self._why)
 
 
-def read_head(note: str, keys: tuple[SigningKey, ...]) -> Checkpoint:
-    """Return the head in a note that we signed.
+def read_head(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
+    """Return the head in a note that one of our keys signed, the first of which names the log.
 
     Raises
     ------
@@ -233,13 +307,13 @@ def read_head(note: str, keys: tuple[SigningKey, ...]) -> Checkpoint:
     """
     try:
         signed = parse_note(note)
-        head = Checkpoint.parse(signed.text)
-        is_ours = verify_note(signed, [key.verifier for key in keys])
+        head = TreeHead.parse(signed.text)
+        is_ours = verify_note(signed, keys)
     except NoteInvalid as error:
         raise LogInconsistent(f"the last head of the audit log cannot be used: {error}") from error
     if head.origin != keys[0].name or not is_ours:
         raise LogInconsistent(
-            f"the last head outside is of the log {head.origin}, not signed by {keys[0].verifier}: "
+            f"the last head outside is of the log {head.origin}, not signed by {keys[0]}: "
             "restore the key, or the heads, that belong to the other"
         )
     return head

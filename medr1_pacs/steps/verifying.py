@@ -10,39 +10,43 @@ record, the place in the log, or the interval between two signed heads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from medr1_pacs.audit.events import Event
-from medr1_pacs.audit.findings import CLOCK_BACK_S, Finding
-from medr1_pacs.audit.keys import follow_keys
-from medr1_pacs.audit.merkle import Frontier
-from medr1_pacs.audit.notes import (
-    Checkpoint,
-    NoteInvalid,
-    VerifierKey,
-    parse_note,
-    verify_note,
+from medr1_pacs.audit.findings import CLOCK_BACK_S, Clock, Report
+from medr1_pacs.audit.keys import (
+    STATEMENTS_MAX,
+    LogKeys,
+    OpenedHead,
+    follow_keys,
+    open_head,
+    read_statement,
 )
+from medr1_pacs.audit.merkle import HASH_BYTES, Frontier
+from medr1_pacs.audit.notes import NoteInvalid, TreeHead, VerifierKey, parse_note
 from medr1_pacs.audit.records import FORMS
 from medr1_pacs.audit.signing import verify_quickly
 from medr1_pacs.db.facets import list_faults
+from medr1_pacs.db.past import KEPT_BY
 from medr1_pacs.db.recording import Record, iterate_record_ids, read_records
-from medr1_pacs.db.sealing import Head
+from medr1_pacs.db.sealing import UNREADABLE, Head
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.verifying import (
-    UNREADABLE,
     HeldRole,
     Place,
+    hash_past_values,
     iterate_places,
     iterate_unsealed,
     list_closed,
-    list_ended_uses,
     list_heads,
     list_held_roles,
+    list_past_without_event,
     list_studies,
     list_superseded,
+    list_unreadable,
+    list_uses,
     see_one_moment,
 )
 
@@ -62,31 +66,17 @@ class KeptHead:
     where: str
     note: str
 
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Return what it says; raises `NoteInvalid`."""
-        return Checkpoint.parse(parse_note(self.note).text)
 
-
-@dataclass(slots=True)
-class LogReport:
+class LogReport(Report):
     """What was looked at, and what was found."""
 
-    events: int = 0
-    records: int = 0
-    unsealed: int = 0
-    head: Checkpoint | None = None
-    """The largest that is signed by a trusted key."""
-    is_signed: bool = False
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing speaks against it."""
-        return self.is_signed and not any(finding.is_fault for finding in self.findings)
-
-    def add(self, where: str, what: str, *, is_fault: bool = True) -> None:
-        self.findings.append(Finding(where, what, is_fault))
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = 0
+        self.records = 0
+        self.unsealed = 0
+        self.head: TreeHead | None = None
+        """The largest that is signed by a trusted key, and agrees with the events."""
 
 
 def verify_database(
@@ -112,6 +102,7 @@ def verify_database(
 
         def look_at_records() -> None:
             records.look_at(batch, lambda kind, ids: read_records(session, kind, ids))
+            records.compare_past(batch, lambda ids: hash_past_values(session, ids))
             batch.clear()
 
         for place in iterate_places(session):
@@ -123,6 +114,8 @@ def verify_database(
         log.compare(list_heads(session), kept, trusted)
         unsealed = list(iterate_unsealed(session))
         report.unsealed = len(unsealed)
+        for event_id in list_unreadable(session):
+            report.add(f"event {event_id}", "it cannot be read, and has no place: put in")
         log.look_at_unsealed(unsealed, datetime.now(UTC))
         records.look_at(unsealed, lambda kind, ids: read_records(session, kind, ids))
         records.look_for_untold(lambda kind: iterate_record_ids(session, kind))
@@ -130,9 +123,12 @@ def verify_database(
             list_held_roles(session), lambda kind, ids: read_records(session, kind, ids)
         )
         records.compare_hidden(lambda patient_id: list_studies(session, patient_id))
-        records.compare_uses(list_ended_uses(session))
+        records.compare_past_gone()
+        records.compare_uses(list_uses(session))
         records.compare_closed(list_closed(session))
         records.compare_superseded(list_superseded(session))
+        for event_id in list_past_without_event(session):
+            report.add(f"what event {event_id} kept", "no such event keeps anything: put in")
         for study_id in list_faults(session):
             report.add(f"study {study_id}", "research is shown something else than its rows say")
     return report
@@ -152,7 +148,7 @@ class _Log:
         self._report = report
         self._leaves = bytearray()
         self._statements: list[str] = []
-        self._last_at: tuple[str, datetime] | None = None
+        self._clock = Clock(report)
         self._next = 0
 
     def look_at(self, place: Place) -> Event | None:
@@ -165,7 +161,7 @@ class _Log:
             self._next = place.seq
         self._next += 1
         report.events += 1
-        self._leaves += place.leaf if len(place.leaf) == 32 else bytes(32)
+        self._leaves += place.leaf if len(place.leaf) == HASH_BYTES else bytes(HASH_BYTES)
         where = f"place {place.seq} (event {place.event_id})"
         if place.event is None:
             what = "the event was deleted" if place.is_readable else "the event cannot be read"
@@ -174,7 +170,9 @@ class _Log:
         if place.event.leaf_or_none() != place.leaf:
             report.add(where, "the event is not the one that was sealed: it was changed")
             return None
-        self._look_at_clock(where, place.event)
+        if place.event_id <= 0:
+            report.add(where, "an event of ours has no such number: put in")
+        self._clock.look_at(where, place.event.at)
         if place.event.action == ROTATED:
             self._look_at_statement(where, place.event)
         return place.event
@@ -183,89 +181,89 @@ class _Log:
         """Take what says that another key signs from now on."""
         try:
             statement = event.told["new"]["statement"]
-            follow_keys((), [statement])
+            read_statement(statement)
         except (NoteInvalid, KeyError, TypeError, AttributeError) as error:
             self._report.add(where, f"it does not say which key follows: {error}")
             return
         self._statements.append(statement)
-
-    def _look_at_clock(self, where: str, event: Event) -> None:
-        at = datetime.fromisoformat(event.at)
-        if self._last_at is not None:
-            last_where, last_at = self._last_at
-            back_s = (last_at - at).total_seconds()
-            if back_s > CLOCK_BACK_S:
-                self._report.add(
-                    where,
-                    f"its time {event.at} is {back_s:.0f} s before that of {last_where}",
-                    is_fault=False,
-                )
-        self._last_at = (where, at)
 
     def compare(
         self, recorded: Sequence[Head], kept: Sequence[KeptHead], trusted: Collection[VerifierKey]
     ) -> None:
         """Compare the roots of the leaves with every head that is signed."""
         report = self._report
-        heads = [KeptHead(f"recorded head of {head.size}", head.note) for head in recorded]
+        if len(self._statements) > STATEMENTS_MAX:
+            report.add("the log", f"there are more than {STATEMENTS_MAX} statements of keys")
+            del self._statements[STATEMENTS_MAX:]
         keys = follow_keys(trusted, self._statements)
-        signed: list[tuple[Checkpoint, str]] = []
+        signed: list[tuple[OpenedHead, str]] = []
         others: Counter[str] = Counter()
-        for head in (*heads, *kept):
-            try:
-                checkpoint = head.checkpoint
-                is_signed = bool(keys) and bool(
-                    verify_note(parse_note(head.note), keys, verify_quickly)
-                )
-            except NoteInvalid as error:
-                report.add(head.where, str(error))
-                continue
-            if not is_signed and any(key.name == checkpoint.origin for key in keys):
-                report.add(head.where, "no trusted key signed it")
-                continue
-            if not is_signed and head in kept:
-                report.add(head.where, f"it is of another log, {checkpoint.origin}")
-                continue
-            if not is_signed:
-                others[checkpoint.origin] += 1
-                continue
-            report.is_signed |= is_signed
-            signed.append((checkpoint, head.where))
+        for row in recorded:
+            signed += self._open(KeptHead(f"recorded head of {row.size}", row.note), keys, others)
+        for one in kept:
+            ended: Counter[str] = Counter()
+            signed += self._open(one, keys, ended)
+            for origin in ended:
+                report.add(one.where, f"it is of another log, {origin}")
+        report.is_signed = bool(signed)
         for origin, number in others.items():
             what = f"{number} recorded heads are of the log {origin}, which ended or was restarted"
             report.add("the database", what, is_fault=False)
         for row, fault in zip(recorded, _misrecorded(recorded), strict=True):
             if fault:
                 report.add(f"recorded head of {row.size}", fault)
-        self._compare_roots(sorted(signed, key=lambda one: one[0].size))
+        replaced = _find_replaced([head for head, _ in signed], self._statements)
+        for head, where in signed:
+            if all(replaced.get(key, head.head.size) < head.head.size for key in head.signers):
+                report.add(where, "it is signed by a key that another one had replaced by then")
+        heads = sorted(signed, key=lambda one: one[0].head.size)
+        self._compare_roots([(head.head, where) for head, where in heads])
 
-    def _compare_roots(self, heads: Sequence[tuple[Checkpoint, str]]) -> None:
+    def _open(
+        self, head: KeptHead, keys: LogKeys, others: Counter[str]
+    ) -> list[tuple[OpenedHead, str]]:
+        """Return a head that a trusted key signed, or nothing; counts those of other logs."""
+        report = self._report
+        try:
+            opened = open_head(head.note, keys.all, verify_quickly)
+        except NoteInvalid as error:
+            report.add(head.where, str(error))
+            return []
+        if opened.signers:
+            return [(opened, head.where)]
+        if any(key.name == opened.head.origin for key in keys.all):
+            report.add(head.where, "no trusted key signed it")
+        else:
+            others[opened.head.origin] += 1
+        return []
+
+    def _compare_roots(self, heads: Sequence[tuple[TreeHead, str]]) -> None:
         report, edge = self._report, Frontier()
         leaves = memoryview(self._leaves)
-        size_there, good = len(self._leaves) // 32, "the beginning"
-        differing: list[tuple[Checkpoint, str, str]] = []
-        for checkpoint, where in heads:
-            if checkpoint.size > size_there:
+        size_there, good = len(self._leaves) // HASH_BYTES, "the beginning"
+        differing: list[tuple[TreeHead, str, str]] = []
+        for head, where in heads:
+            if head.size > size_there:
                 report.add(
                     where,
-                    f"the log had {checkpoint.size} events and has {size_there}: it was cut off, "
+                    f"the log had {head.size} events and has {size_there}: it was cut off, "
                     "or an older copy of it was put back",
                 )
                 continue
-            for place in range(edge.size, checkpoint.size):
-                edge.add(bytes(leaves[32 * place : 32 * place + 32]))
-            if edge.root() == checkpoint.root:
-                good = f"{where} ({checkpoint.size} events)"
-                report.head = checkpoint
+            for place in range(edge.size, head.size):
+                edge.add(bytes(leaves[HASH_BYTES * place : HASH_BYTES * (place + 1)]))
+            if edge.root() == head.root:
+                good = f"{where} ({head.size} events)"
+                report.head = head
             else:
-                differing.append((checkpoint, where, good))
-        for checkpoint, where, before in differing:
-            if report.head is not None and checkpoint.size <= report.head.size:
+                differing.append((head, where, good))
+        for head, where, before in differing:
+            if report.head is not None and head.size <= report.head.size:
                 # What is here was signed too, and as a whole: it was not changed afterwards.
                 report.add(where, f"two histories were signed: here is that of {good}")
                 continue
             report.add(
-                f"between {before} and {where} ({checkpoint.size} events)",
+                f"between {before} and {where} ({head.size} events)",
                 "the events are not those that the head was signed over: some were changed, "
                 "deleted, inserted or put in another order, or another history was signed",
             )
@@ -278,8 +276,15 @@ class _Log:
         for event in events:
             if event.leaf_or_none() is None:
                 self._report.add(f"event {event.event_id}", "it can have no place: put in")
+                continue
             waits = now - datetime.fromisoformat(event.at)
-            if waits > _UNSEALED_MAX:
+            if waits < -timedelta(seconds=CLOCK_BACK_S):
+                self._report.add(
+                    f"event {event.event_id}",
+                    f"it has no place, and its time {event.at} has not come: put in, or the clock "
+                    "is wrong",
+                )
+            elif waits > _UNSEALED_MAX:
                 self._report.add(
                     f"event {event.event_id}",
                     f"it is not in the log after {waits.total_seconds() / 60:.0f} minutes: it was "
@@ -287,11 +292,30 @@ class _Log:
                 )
 
 
+def _find_replaced(
+    heads: Sequence[OpenedHead], statements: Sequence[str]
+) -> dict[VerifierKey, int]:
+    """Return key -> the size of the first head that the one in its place signed without it.
+
+    Not the place of the statement: a key signs on whose replacement a crash interrupted.
+    """
+    replaced: dict[VerifierKey, int] = {}
+    pairs = [read_statement(statement) for statement in statements]
+    for old, new in reversed(pairs):  # of a chain the last one first
+        sizes = [
+            head.head.size for head in heads if new in head.signers and old not in head.signers
+        ]
+        sizes += [replaced[key] for key in (new, old) if key in replaced]
+        if sizes:
+            replaced[old] = min(sizes)
+    return replaced
+
+
 def _misrecorded(heads: Sequence[Head]) -> Iterator[str]:
     """Yield of each recorded head what its columns say otherwise than its note; or nothing."""
     for head in heads:
         try:
-            checkpoint = Checkpoint.parse(parse_note(head.note).text)
+            checkpoint = TreeHead.parse(parse_note(head.note).text)
             edge = Frontier(head.size, head.frontier)
         except (NoteInvalid, ValueError) as error:
             yield str(error)
@@ -320,6 +344,8 @@ class _Records:
         self._told: dict[str, set[int]] = {kind: set() for kind in FORMS}
         self._roles: dict[tuple[int | None, str, str | None], str | None] = {}
         self._withdrawn: set[int] = set()
+        self._past_gone: list[tuple[int, int | None]] = []
+        self._uses: set[tuple[int, str]] = set()
         self._ended_uses: set[tuple[int, str]] = set()
         self._hidden: list[tuple[str, int, set[int], int | None]] = []
         self._closed: set[int] = set()
@@ -410,6 +436,8 @@ class _Records:
             self._roles[told["account_id"], told["role"], told["project"]] = event.record
         elif event.action == "study.withdrawn" and event.object_id is not None:
             self._withdrawn.add(event.object_id)
+        elif event.action == "study.project_added" and event.object_id is not None:
+            self._uses.add((event.object_id, event.told["new"]["project"]))
         elif event.action == "study.project_withdrawn" and event.object_id is not None:
             self._ended_uses.add((event.object_id, event.told["old"]["project"]))
         elif event.action == "account.closed" and event.object_id is not None:
@@ -418,6 +446,29 @@ class _Records:
             self._closed.discard(event.object_id)
         elif event.action == SUPERSEDED and event.object_id is not None:
             self._superseded.add(event.object_id)
+
+    def compare_past(
+        self, events: Iterable[Event], hash_past: Callable[[Collection[int]], Mapping[int, str]]
+    ) -> None:
+        """Compare what is kept of rows as they were with the hash that the event of it tells."""
+        told = {}
+        for event in events:
+            new = event.told.get("new")
+            if event.action in KEPT_BY and isinstance(new, dict) and "sha256" in new:
+                told[event.event_id] = (event.object_id, new["sha256"])
+        kept = hash_past(told) if told else {}
+        for event_id, (study_id, sha256) in told.items():
+            if event_id not in kept:
+                self._past_gone.append((event_id, study_id))
+            elif kept[event_id] != sha256:
+                self._report.add(f"what event {event_id} kept", "it is not what was kept: changed")
+
+    def compare_past_gone(self) -> None:
+        """Say of what was kept and is gone, and whose study was not withdrawn."""
+        for event_id, study_id in self._past_gone:
+            if study_id not in self._withdrawn:
+                what = "it is gone, and no event withdrew its study: deleted"
+                self._report.add(f"what event {event_id} kept", what)
 
     def look_for_untold(self, read_ids: Callable[[str], Iterable[int]]) -> None:
         """Say of records that no event tells of."""
@@ -459,14 +510,25 @@ class _Records:
                     f"{kind} {object_id}", "its texts are gone, and no event withdrew its study"
                 )
 
-    def compare_uses(self, ended: Iterable[tuple[int, str]]) -> None:
-        """Say of studies that a project finds no more, and that were not withdrawn from it."""
-        for study_id, project in ended:
-            if study_id not in self._withdrawn and (study_id, project) not in self._ended_uses:
-                self._report.add(
-                    f"study {study_id}",
-                    f"no event withdrew it from {project}, which finds it no more",
-                )
+    def compare_uses(self, uses: Mapping[tuple[int, str], bool]) -> None:
+        """Compare which projects use which studies, or used them, with what events say.
+
+        `uses`: (study, project) -> whether the project finds it no more.
+        """
+        for study_id, project in sorted(self._uses - uses.keys()):
+            self._report.add(
+                f"study {study_id}", f"it was given to {project}, which has it no more: deleted"
+            )
+        for (study_id, project), has_ended in uses.items():
+            where, use = f"study {study_id}", (study_id, project)
+            was_ended = study_id in self._withdrawn or use in self._ended_uses
+            if use not in self._uses:
+                self._report.add(where, f"no event gave it to {project}")
+            elif has_ended and not was_ended:
+                what = f"no event withdrew it from {project}, which finds it no more"
+                self._report.add(where, what)
+            elif was_ended and not has_ended:
+                self._report.add(where, f"it was withdrawn, and {project} finds it")
 
     def compare_closed(self, closed: Collection[int]) -> None:
         """Compare which accounts let nobody in with what events say of them."""

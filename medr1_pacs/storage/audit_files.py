@@ -93,13 +93,16 @@ class HeadsFile:
         return self._parse(whole[-1]) if whole else None
 
     def iterate(self) -> Iterator[LoggedHead]:
-        """Yield the heads in their order."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield self._parse(line)
+        """Yield the heads in their order; raises `AuditFilesUnusable`."""
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield self._parse(line)
+        except FileNotFoundError:
+            return  # none yet
+        except OSError as error:
+            raise self._unusable(f"cannot be read: {error.strerror}") from error
 
     def add(self, note: str, signed_at: datetime) -> None:
         """Add a head; when this returns, it survives a crash. The lock is held."""
@@ -173,7 +176,7 @@ def load_signing_key(path: Path) -> SigningKey:
     Raises
     ------
     SettingInvalid
-        There is none, or the file holds something else.
+        There is none, it cannot be read, or the file holds something else.
     """
     try:
         return SigningKey.parse(path.read_text("utf-8"))
@@ -183,6 +186,11 @@ def load_signing_key(path: Path) -> SigningKey:
             "restore it from the backup; if it is lost for good, `medr1-pacs audit restart` begins "
             "another log"
         ) from None
+    except OSError as error:
+        raise SettingInvalid(
+            f"{path.absolute()}: the key of the audit log cannot be read: {error.strerror} "
+            "(MEDR1_AUDIT_KEY_FILE)"
+        ) from error
     except (NoteInvalid, UnicodeDecodeError) as error:
         raise SettingInvalid(f"{path.absolute()}: {error} (MEDR1_AUDIT_KEY_FILE)") from error
 

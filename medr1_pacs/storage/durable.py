@@ -59,17 +59,28 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make a folder and all that is in it durable."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
 @contextmanager
-def named_failures() -> Iterator[None]:
-    """Turn the system's errors into `StorageFull` and `StorageUnavailable`."""
+def named_failures(where: str = "the storage folder", *, remedy: str = "") -> Iterator[None]:
+    """Turn the system's errors into `StorageFull` and `StorageUnavailable`.
+
+    `where`: what is written, as the person knows it who can do something about it: `remedy`.
+    """
+    then = f"; {remedy}" if remedy else ""
     try:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise StorageFull(f"the storage folder is full: {error.strerror}") from error
-        raise StorageUnavailable(
-            f"the storage folder cannot be written: {error.strerror}"
-        ) from error
+            raise StorageFull(f"{where} is full: {error.strerror}{then}") from error
+        raise StorageUnavailable(f"{where} cannot be written: {error.strerror}{then}") from error
 
 
 def is_unfinished(name: str) -> bool:

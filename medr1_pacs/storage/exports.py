@@ -1,6 +1,6 @@
 """Exports that people asked for on a page, each in a folder of a random name.
 
-exports/<random>/unfinished/...  ->  exports/<random>/NAME-SIZE/...
+exports/<random>/written/...  ->  exports/<random>/NAME-SIZE/...
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from medr1_pacs.errors import StorageFull, StorageUnavailable
 from medr1_pacs.storage.durable import make_folder, named_failures, sync_folder
 
-_UNFINISHED = "unfinished"
+_WRITTEN = "written"
 _CHUNK_BYTES = 1 << 20
 _LARGE_BYTES = 1 << 30
 """Entries that are larger have a header of 64 bits, which some programs do not read."""
@@ -31,22 +31,18 @@ class ExportStore:
         self._reserve_bytes = reserve_bytes
 
     def begin(self, folder: str) -> Path:
-        """Make a folder; returns where in it the files of an export are to be made."""
+        """Make a folder; returns the one in it that is to be made of the files of an export."""
         with named_failures():
             make_folder(self._root / folder)
-        return self._root / folder / _UNFINISHED
+        return self._root / folder / _WRITTEN
 
     def finish(self, folder: str, name: str) -> int:
-        """Give what was made its name, durably; returns its size in bytes."""
-        unfinished, size_bytes = self._root / folder / _UNFINISHED, 0
+        """Give what was made, durably, its name; returns its size in bytes."""
+        path = self._root / folder / name
         with named_failures():
-            for parent, _, names in os.walk(unfinished):
-                for each in names:
-                    size_bytes += _sync_file(Path(parent) / each)
-                sync_folder(Path(parent))
-            unfinished.rename(self._root / folder / name)
+            (self._root / folder / _WRITTEN).rename(path)
             sync_folder(self._root / folder)
-        return size_bytes
+            return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
     def check_room(self) -> None:
         """Raise `StorageFull` when the disk has no more room for exports than for arrivals."""
@@ -79,12 +75,6 @@ class ExportStore:
         """Remove a folder with all that is in it; a process that still writes there is not waited
         for, so call it again while the folder is listed."""
         shutil.rmtree(self._root / folder, ignore_errors=True)
-
-
-def _sync_file(path: Path) -> int:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size
 
 
 # -- as one file -----------------------------------------------------------------------------------

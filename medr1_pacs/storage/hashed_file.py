@@ -14,7 +14,6 @@ class HashedFile:
     """A file that is hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name
         self._path = path
         self._digest = hashlib.sha256()
         self._bytes = 0
@@ -30,9 +29,6 @@ class HashedFile:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 

@@ -185,8 +185,8 @@ def test_a_backup_of_a_busy_service_brings_everything_back_on_a_new_disk(site, c
     site.restore_files(copy)
     site.restore_databases(copy)
     reconcile(service)
-    # Heads may have been signed of what the backup does not have.
-    assert service.run("audit", "restart", "--reason", "the disk was lost").returncode == 0
+    if service.run("audit", "head").returncode:  # signed of what the backup does not have
+        assert service.run("audit", "restart", "--reason", "the disk was lost").returncode == 0
     service.start()
 
     assert find_elsewhere(service, sent) == {}

@@ -8,12 +8,9 @@ Not found by an export is what lies outside of it: of other projects, or nobody'
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -26,11 +23,10 @@ import pytest
 from audited_site import REQUESTS, AuditedSite, open_audited_site
 from database_tampering import Expected, Scene
 from servers import PostgresqlServer
+from verifiers import run_verifier
 
-from medr1_pacs.audit.export_check import ExportReport, check_export
 from medr1_pacs.audit.export_form import KEY_OF, RECORDS
 from medr1_pacs.audit.findings import Finding
-from medr1_pacs.audit.standalone import assemble_verifier
 from medr1_pacs.db.accounts import add_account
 from medr1_pacs.db.audit import OPERATOR
 from medr1_pacs.db.sessions import Database
@@ -40,6 +36,8 @@ from medr1_pacs.steps.exporting import write_export
 from medr1_pacs.steps.verifying import KeptHead, LogReport, verify_database
 from medr1_pacs.storage.audit_files import HeadsFile, make_signing_key
 from medr1_pacs.storage.pictures import PictureStore
+from medr1_pacs.verifier.export_check import ExportReport, check_export
+from medr1_pacs.verifier.standalone import assemble_verifier
 
 OF_DATABASES, OF_EXPORTS = 372, 628
 """Tamperings of a run."""
@@ -272,15 +270,8 @@ def verifier(site: AuditedSite, tmp_path: Path) -> Callable[[Path], tuple[int, s
     key.write_text(f"{site.key.verifier}\n", "utf-8")
 
     def run(folder: Path) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-I", program, folder, "--key", key],
-            capture_output=True,
-            cwd=tmp_path,
-            env={"PATH": os.defpath, "PYTHONIOENCODING": "utf-8"},
-            timeout=60,
-        )
-        assert done.stderr == b""
-        return done.returncode, done.stdout.decode()
+        status, lines = run_verifier(program, folder, "--key", key)
+        return status, "".join(f"{line}\n" for line in lines)
 
     return run
 
@@ -327,10 +318,8 @@ def test_what_is_changed_on_postgresql_is_located(postgresql_scene: Scene, kind:
 def test_copies_that_nobody_touched_give_no_finding(
     site: AuditedSite, scene: Scene, verifier: Callable[[Path], tuple[int, str]]
 ) -> None:
-    for _ in range(20):
-        scene.reset()
-        report = verify_database(scene.database, [site.key.verifier], site.heads)
-        assert (report.findings, report.is_sound) == ([], True)
+    report = verify_database(scene.database, [site.key.verifier], site.heads)
+    assert (report.findings, report.is_sound) == ([], True)
     for folder in site.exports.values():
         report = check_export(folder, [site.key.verifier], [_where(site.heads[0])])
         assert (report.findings, report.is_sound) == ([], True)
@@ -363,6 +352,7 @@ def test_another_key_and_another_log_give_no_fault(
     rotate_key(scene.database, key_path, heads, actor=OPERATOR)
     _work(scene.database)
     rotated = verify_database(scene.database, [site.key.verifier], [*site.heads, _last(heads)])
+    key_path.unlink()
     new = restart_log(scene.database, key_path, heads, reason="A test", actor=OPERATOR)
     restarted = verify_database(scene.database, [new.verifier], [_last(heads)])
     by_old_key = verify_database(scene.database, [site.key.verifier], site.heads)

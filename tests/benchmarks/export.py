@@ -99,17 +99,18 @@ def measure_sealing(database: Database, sealer: Sealer) -> None:
 
 def measure_sealing_more(database: Database, sealer: Sealer) -> None:
     """Seal ten thousand more behind all that there are."""
-    with database.connection() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO audit_event (occurred_at, actor, action, object_type, object_id, "
-            "new_value, salt) SELECT now(), 'service', 'prompt.created', 'prompt', id, "
-            "'{\"sha256\": \"...\"}', replace(gen_random_uuid()::text, '-', '') FROM prompt "
-            f"ORDER BY id LIMIT {FEW}"
-        )
-    # As in a service that has been running: what came before is settled.
-    for _ in range(2):
+    # As in a service that has been running: what came before is settled, by three looks.
+    for _ in range(3):
         sealer.seal()
         time.sleep(SETTLED_S)
+    with database.connection() as connection:
+        connection.exec_driver_sql(
+            # Of the same kind as the first ten thousand: of each kind other rows are looked up.
+            "INSERT INTO audit_event (occurred_at, actor, action, object_type, object_id, "
+            "new_value, salt) SELECT now(), 'service', 'study.created', 'study', id, "
+            "'{\"state\": \"receiving\"}', replace(gen_random_uuid()::text, '-', '') FROM study "
+            f"ORDER BY id LIMIT {FEW}"
+        )
     began, done = time.perf_counter(), 0
     while (sealed := sealer.seal()).has_more:
         done += sealed.events
@@ -179,6 +180,7 @@ def main() -> None:
     with opened(arguments) as database, tempfile.TemporaryDirectory() as folder:
         with database.read() as session:
             is_filled = session.scalar(select(AuditEvent.id).limit(1)) is not None
+            has_leaves = session.scalar(select(AuditLeaf.seq).limit(1)) is not None
         place = Path(folder)
         if not is_filled:
             began = time.perf_counter()
@@ -205,7 +207,8 @@ def main() -> None:
         (place / "key").write_text(f"{key.verifier}\n")
         heads = HeadsFile(data.with_name(f"{data.name}-audit-heads.jsonl"))
         sealer = Sealer(database, (key,), heads, interval_s=60)
-        measure_sealing(database, sealer)
+        if not has_leaves:
+            measure_sealing(database, sealer)
         measure_sealing_more(database, sealer)
         analyze(database)
         copied = measure_copy(database)

@@ -21,6 +21,7 @@ from browsers import (
     sign_in,
     signed_in_client,
 )
+from exporters import bring, export, key, verify
 from factories import (
     NOON,
     SITE_KEY,
@@ -84,13 +85,17 @@ from medr1_pacs.storage.withdrawn_list import WithdrawnList
 # pytest finds a fixture by its name in here.
 __all__ = [
     "app",
+    "bring",
     "browse",
+    "export",
     "give_token",
     "have_account",
+    "key",
     "make_finished_export",
     "make_pages",
     "sign_in",
     "signed_in_client",
+    "verify",
 ]
 
 
@@ -110,9 +115,8 @@ def indexer(
 
 
 @pytest.fixture
-def sealer(database: Database, tmp_path: Path) -> Sealer:
+def sealer(database: Database, key: SigningKey, tmp_path: Path) -> Sealer:
     """Who seals the audit log, and signs it whenever anything happened."""
-    key = SigningKey.generate("medr1-pacs/test")
     return Sealer(database, (key,), HeadsFile(tmp_path / "audit-heads.jsonl"))
 
 

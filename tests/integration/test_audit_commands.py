@@ -11,7 +11,7 @@ from factories import SITE_KEY
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from medr1_pacs.audit.notes import Checkpoint, VerifierKey, parse_note, verify_note
+from medr1_pacs.audit.notes import TreeHead, VerifierKey, parse_note, verify_note
 from medr1_pacs.cli import app
 from medr1_pacs.errors import LogInconsistent, SourceUnreadable, WitnessRefused
 
@@ -81,6 +81,17 @@ def test_heads_outside_show_that_an_older_copy_was_put_back(run, site):
     assert isinstance(run("audit", "head").exception, LogInconsistent)
 
 
+def test_without_a_head_outside_nothing_shows_that_the_log_is_whole(run, tmp_path):
+    run("audit", "head")
+    assert run("audit", "verify", "--database").exit_code == 0
+    (tmp_path / "heads.jsonl").unlink()
+
+    done = run("audit", "verify", "--database")
+
+    assert done.exit_code == 1
+    assert "no head lies outside of the database" in done.stdout
+
+
 def test_an_export_is_written_and_verified(run, write, tmp_path):
     key = write("key", "audit", "key") if run("audit", "head").exit_code == 0 else None
     head = write("head", "audit", "head")
@@ -103,6 +114,7 @@ def test_an_export_is_written_and_verified(run, write, tmp_path):
     [
         (["audit", "verify"], "name the folder of an export, or --database"),
         (["audit", "verify", "x", "--database"], "name the folder of an export, or --database"),
+        (["audit", "verify", "--database", "--save-head", "x"], "--save-head is for an export"),
         (["export", "--out", "x", "--format", "xlsx"], "use csv, jsonl, parquet"),
         (["export", "--out", "x", "--everything", "modality=CT"], "nothing to filter"),
     ],
@@ -182,7 +194,7 @@ def test_a_witness_cosigns_what_goes_on_from_what_it_saw(run, write, witness):
         note = parse_note(done.stdout)
         [cosignature] = verify_note(note, [lab])
         assert cosignature.timestamp is not None
-    assert Checkpoint.parse(parse_note(second.stdout).text).size > 0
+    assert TreeHead.parse(parse_note(second.stdout).text).size > 0
 
 
 def test_a_witness_wants_a_proof_from_the_head_it_saw(run, write, witness):

@@ -221,7 +221,7 @@ def test_what_is_no_filter_is_refused_and_no_event(administrator, rows, query):
 def test_where_nothing_is_found_the_page_leads_back(administrator):
     page = administrator.get(f"{LOG}?actor=nobody").text
 
-    assert f'No event is like that. <a href="{LOG}">' in page
+    assert f'No event matches. <a href="{LOG}">' in page
 
 
 # -- looking is an event -----------------------------------------------------------------------

@@ -29,7 +29,6 @@ from factories import (
 from pydicom.dataset import Dataset
 from sqlalchemy import text
 
-from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.projects import declare_projects
@@ -46,7 +45,7 @@ from medr1_pacs.records.dictionary import describe_fields
 from medr1_pacs.records.research import ResearchAnswer
 from medr1_pacs.records.words import DatePolicy
 from medr1_pacs.steps.exporting import ExportRequest, TableFormat
-from medr1_pacs.steps.making_exports import make_export
+from medr1_pacs.steps.making_exports import Exporter, make_export
 
 STUDY_DAY, BORN = date(1987, 6, 11), date(1921, 3, 7)
 DAYS = [STUDY_DAY, *(date(1987, 6, day) for day in (12, 13, 14, 15))]
@@ -306,8 +305,8 @@ def export(database, pictures, sealer, tmp_path):
     def export(project):
         folder = tmp_path / "export"
         request = ExportRequest(project=project, filters=EVERYTHING, formats=tuple(TableFormat))
-        key = SigningKey.generate(sealer.origin)
-        make_export(database, pictures, sealer, key, SITE_KEY, folder, request, actor="operator")
+        exporter = Exporter(database, pictures, sealer, SITE_KEY)
+        make_export(exporter, folder, request, actor="operator")
         files = [path for path in folder.rglob("*") if path.is_file()]
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

@@ -83,6 +83,23 @@ def test_who_owns_the_log_could_change_it(database, service):
 
 
 @pytest.mark.parametrize(
+    "right",
+    [
+        "DELETE ON audit_event",
+        "UPDATE ON audit_leaf",
+        "UPDATE (note) ON audit_head",
+        "TRUNCATE ON audit_head",
+    ],
+)
+def test_who_has_a_right_to_one_table_of_the_log_could_change_it(database, service, right):
+    with database.connection() as connection:
+        connection.execute(text(f"GRANT {right} TO {ROLE}"))
+
+    with service.read() as session:
+        assert may_change_log(session)
+
+
+@pytest.mark.parametrize(
     "statement", ["UPDATE audit_event SET actor = ''", "DELETE FROM audit_event"]
 )
 def test_even_the_owner_is_refused_by_mistake(database, statement):

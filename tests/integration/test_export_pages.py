@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+from medr1_pacs.db.reading import NOT_KEPT
 from medr1_pacs.db.tables import AuditEvent, ProjectExport
 from medr1_pacs.records.words import ExportState
 
@@ -55,7 +56,19 @@ def test_what_the_answers_page_found_is_what_is_asked_for(researcher, rows):
     }
 
 
-def test_everything_leaves_the_filters_aside(researcher, rows):
+def test_what_is_typed_as_a_filter_is_in_no_event(researcher, rows):
+    researcher.post(f"{EXPORTS}?patient=Quirina&anatomy=Zaubernuss&words=PID77801", data=FORM)
+
+    [event] = [event for event in rows(AuditEvent) if event.action == "export.requested"]
+    assert event.new_value["filters"] == {
+        "patient": [NOT_KEPT],
+        "anatomy": [NOT_KEPT],
+        "words": 1,
+    }
+
+
+def test_everything_leaves_the_filters_aside(researcher, rows, sealer):
+    sealer.current_head()
     researcher.post(f"{EXPORTS}?modality=CT", data=FORM | {"is_everything": "true", "as_of": "12"})
 
     [row] = rows(ProjectExport)
@@ -70,6 +83,7 @@ def test_everything_leaves_the_filters_aside(researcher, rows):
         ({"formats": []}, 409),
         ({"formats": ["sqlite"]}, 422),
         ({"as_of": "yesterday"}, 422),
+        ({"as_of": "9" * 18}, 409),
         ({"as_of": "9" * 19}, 422),
         ({"is_everything": "perhaps"}, 422),
     ],
@@ -77,6 +91,24 @@ def test_everything_leaves_the_filters_aside(researcher, rows):
 def test_what_cannot_be_meant_is_refused(researcher, rows, form, status):
     assert researcher.post(EXPORTS, data=FORM | form).status_code == status
     assert rows(ProjectExport) == []
+
+
+def test_the_number_of_events_is_explained_where_it_is_typed(researcher):
+    page = researcher.get(EXPORTS).text
+
+    [hint] = re.findall(r'name="as_of"[^>]*aria-describedby="([^"]+)"', page)
+    [text] = re.findall(rf'id="{hint}">([^<]+)<', page)
+    assert "its number under “As of events”" in text
+
+
+def test_the_list_calls_formats_as_the_form_does(researcher):
+    page = researcher.post(
+        EXPORTS, data=FORM | {"formats": ["jsonl", "parquet"]}, follow_redirects=True
+    ).text
+
+    assert "JSON Lines, Parquet" in page
+    assert re.search(r'value="jsonl"> JSON Lines</label>', page)
+    assert "<caption>Exports of this project" in page
 
 
 def test_times_and_reasons_are_not_for_the_page(researcher):

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import duckdb
 import pandas
 import pytest
-from factories import SITE_KEY, make_instance, make_uid
+from exporters import read_csv, read_files, size_of
+from factories import make_instance, make_uid
 from sqlalchemy import select, update
 
 from medr1_pacs.audit.canonical import commit
 from medr1_pacs.audit.events import COMMITTED, leaf_of
-from medr1_pacs.audit.export_check import check_export
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account, give_role, remove_role
 from medr1_pacs.db.exported_answers import EVERYTHING
 from medr1_pacs.db.projects import declare_projects
 from medr1_pacs.db.research import iterate_found
-from medr1_pacs.db.tables import Answer, AuditEvent
+from medr1_pacs.db.tables import Answer, AnswerFacet, AuditEvent
+from medr1_pacs.db.verifying import iterate_places
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import ExportRefused
 from medr1_pacs.exports.comma_separated import csv_lines
@@ -34,97 +31,10 @@ from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.records.research import FIELDS
 from medr1_pacs.records.words import Modality, Role
 from medr1_pacs.steps.citing import make_snapshot
-from medr1_pacs.steps.exporting import ExportRequest, TableFormat
-from medr1_pacs.steps.importing_references import BroughtFile, import_references
-from medr1_pacs.steps.making_exports import make_export
-from medr1_pacs.steps.sealing import Sealer
-from medr1_pacs.storage.audit_files import HeadsFile
+from medr1_pacs.steps.exporting import TableFormat
+from medr1_pacs.verifier.export_check import check_export
 
 ALL_FORMATS = (TableFormat.CSV, TableFormat.JSONL, TableFormat.PARQUET)
-QUESTION = "ct-lung-pattern"
-
-
-@pytest.fixture
-def key():
-    return SigningKey.generate("medr1-pacs/test")
-
-
-@pytest.fixture
-def sealer(database, key, tmp_path):
-    return Sealer(database, (key,), HeadsFile(tmp_path / "audit-heads.jsonl"))
-
-
-@pytest.fixture
-def export(database, pictures, sealer, key, tmp_path):
-    """Export a project into a new folder, by default all of it; returns the folder."""
-    numbers = itertools.count()
-
-    def export(project="default", *, as_of=None, since_head=None, **request):
-        folder = tmp_path / f"export-{next(numbers)}"
-        make_export(
-            database,
-            pictures,
-            sealer,
-            key,
-            SITE_KEY,
-            folder,
-            ExportRequest(project=project, **{"filters": EVERYTHING} | request),
-            actor="ada",
-            as_of=as_of,
-            since_head=since_head,
-        )
-        return folder
-
-    return export
-
-
-@pytest.fixture
-def verify(key, tmp_path):
-    """Run the verifier of an export, in Python alone; returns its exit status and what it says."""
-    key_file = tmp_path / "log.key"
-    key_file.write_text(f"# the key of the log\n{key.verifier}\n")
-
-    def verify(folder, *arguments, has_key=True):
-        done = subprocess.run(
-            [
-                sys.executable, "-I", "verify.py",
-                *(["--key", str(key_file)] if has_key else []), *map(str, arguments),
-            ],
-            capture_output=True, text=True, cwd=folder, env={"PATH": os.environ["PATH"]},
-            check=False,
-        )  # fmt: skip
-        assert done.stderr == ""
-        return done.returncode, done.stdout
-
-    return verify
-
-
-@pytest.fixture
-def bring(database, vault):
-    """Import what somebody says is true of a study."""
-
-    def bring(truth, *, actor="ada"):
-        lines = ["accession_number,question_id,truth", f"A-1,{QUESTION},{truth}"]
-        file = BroughtFile(data="\n".join(lines).encode(), project="default")
-        return import_references(database, vault, file, {}, actor=actor)
-
-    return bring
-
-
-def read_files(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def read_csv(folder, table):
-    return list(csv.DictReader(io.StringIO((folder / f"{table}.csv").read_text("utf-8"))))
-
-
-def size_of(folder):
-    return json.loads((folder / "manifest.json").read_text())["log"]["size"]
 
 
 def test_an_export_is_verified_by_the_program_in_it(answered, bring, export, verify):
@@ -157,6 +67,39 @@ def test_a_key_of_somebody_else_verifies_nothing(answered, export, tmp_path):
     assert any("none of the keys that you trust" in str(each) for each in report.findings)
 
 
+def test_a_truth_that_no_reference_states_is_found(answered, bring, export, verify, database):
+    answered(make_instance())
+    bring("Emphysema or bullae")
+    with database.write() as session:
+        session.execute(update(AnswerFacet).values(truth="Nodule or mass"))
+
+    status, said = verify(export())
+
+    assert status == 1
+    assert "`truth` is not what the references say" in said
+
+
+def test_the_head_of_a_verified_export_is_saved_once(answered, export, verify, tmp_path):
+    answered()
+    folder, head = export(), tmp_path / "head"
+
+    assert [verify(folder, "--save-head", head)[0] for _ in range(2)] == [0, 0]
+    assert (
+        head.read_text("utf-8") == json.loads((folder / "manifest.json").read_text())["log"]["head"]
+    )
+
+
+def test_the_head_of_an_export_that_is_not_verified_is_not_saved(
+    answered, export, verify, tmp_path
+):
+    answered()
+    folder, head = export(), tmp_path / "head"
+    (folder / "answers.csv").write_text("none")
+
+    assert verify(folder, "--save-head", head)[0] == 1
+    assert not head.exists()
+
+
 def test_every_answer_is_in_it_as_research_sees_it(answered, export, database):
     answered(make_instance(), make_instance())
     answered(raw_output="=HYPERLINK()\r\n'quoted', \"so\" and so")
@@ -186,8 +129,9 @@ def test_what_filters_leave_out_is_named_with_the_reason(answered, export, verif
 def do_a_days_work(answered, bring, database, export):
     """Let happen in a day what can change what is current: of studies, truths and people."""
     now = datetime.now(UTC)
-    answered(make_instance())  # a late instance: another version, with another middle slice
-    answered(make_instance(), make_instance())
+    # Late instances, all on one side: other versions, with other middle slices.
+    answered(make_instance(ImagePositionPatient=[0, 0, 5]))
+    answered(*(make_instance(ImagePositionPatient=[0, 0, z]) for z in (10, 15)))
     answered(*make_study(Modality.XRAY, 3))
     bring("Emphysema or bullae")
     with database.write() as session:
@@ -396,11 +340,10 @@ def two_projects(answered, indexer, database):
     now = datetime.now(UTC)
     with database.write() as session:
         declare_projects(session, rules, now)
-        for number, name in enumerate(("lung", "heart")):
+        for name in ("lung", "heart"):
             person = f"person-of-{name}"
             add_account(session, person, actor="operator", now=now)
             give_role(session, person, Role.AUDITOR, name, rules=rules, actor="ada", now=now)
-            del number
     for name in ("lung", "heart"):
         uids = {n: make_uid() for n in ("StudyInstanceUID", "SeriesInstanceUID")}
         answered(
@@ -475,36 +418,55 @@ def strings_of_shared(folder):
     return found
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_no_guess_of_a_million_plausible_events_is_a_leaf_of_another_project(
-    two_projects, export, rows
-):
-    """Somebody who knows all but the 16 random bytes guesses what happened elsewhere."""
-    folder = export("lung")
-    leaves = (folder / "leaves.bin").read_bytes()
-    known = {leaves[n : n + 32] for n in range(0, len(leaves), 32)}
-    events = rows(AuditEvent)
-    salt = "0" * 32
-    no_salt = {name: commit(salt, name, None) for name in COMMITTED}
-    plausible = [
-        commit(salt, "at", f"2026-11-29T12:{minute:02}:{second:02}.000000Z")
-        for minute in range(50)
-        for second in range(40)
-    ]
-    guesses = 0
-    for event, at in itertools.islice(itertools.product(events, plausible), 1_000_000):
-        guesses += 1
-        leaf = leaf_of(
-            event_id=event.id,
-            action=event.action,
-            object_type=event.object_type,
-            object_id=event.object_id,
-            study_id=1,
-            project_id=None,
-            account_id=event.account_id,
-            record=event.record_sha256,
-            commitments=no_salt | {"at": at},
-        )
-        assert leaf not in known
+@pytest.fixture
+def sealed_events(database, two_projects):
+    """Return what is known of each event of the log to somebody who was there, by its order."""
 
-    assert guesses >= min(1_000_000, len(events) * len(plausible))
+    def sealed_events():
+        with database.read() as session:
+            return [place.event for place in iterate_places(session)]
+
+    return sealed_events
+
+
+def leaves_of(folder):
+    leaves = (folder / "leaves.bin").read_bytes()
+    return {leaves[at : at + 32] for at in range(0, len(leaves), 32)}
+
+
+def guesses_of(event, salts, times):
+    """Yield the leaves of an event of which the 16 random bytes are guessed, and the second."""
+    for salt in salts:
+        known = {name: commit(salt, name, getattr(event, name)) for name in COMMITTED}
+        for at in (event.at, *times):
+            yield leaf_of(
+                event_id=event.event_id,
+                action=event.action,
+                object_type=event.object_type,
+                object_id=event.object_id,
+                study_id=event.study_id,
+                project_id=event.project_id,
+                account_id=event.account_id,
+                record=event.record,
+                commitments=known | {"at": commit(salt, "at", at)},
+            )
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_whoever_had_the_random_bytes_would_find_every_event_in_the_leaves(export, sealed_events):
+    leaves = leaves_of(export("lung"))
+
+    assert {leaf for e in sealed_events() for leaf in guesses_of(e, [e.salt], [])} == leaves
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_no_guess_of_a_million_plausible_events_is_a_leaf(export, sealed_events):
+    leaves = leaves_of(export("lung"))
+    events = sealed_events()
+    salts = ["00" * 16, "ff" * 16, "00" * 15 + "01", hashlib.md5(b"medr1-pacs").hexdigest()]
+    a_time = 1_000_000 // (len(events) * len(salts)) + 1
+    times = [f"2026-11-29T12:{n // 60:02}:{n % 60:02}.000000Z" for n in range(a_time)]
+
+    guesses = itertools.chain.from_iterable(guesses_of(e, salts, times) for e in events)
+
+    assert sum(leaf in leaves for leaf in guesses) == 0

@@ -2,7 +2,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from factories import NOON, make_identity
+from first_schema import bring_to
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from medr1_pacs.db import schema
 from medr1_pacs.db.schema import (
@@ -126,3 +128,94 @@ def test_a_file_keeps_the_words_of_answers_by_triggers(database):
             "answer_words_delete",
             "answer_words_update",
         }
+
+
+@pytest.fixture
+def logged(database):
+    """A research database whose log has two events with their places, and a head."""
+    with database.connection() as connection:
+        for table, row in _LOGGED.items():
+            connection.execute(METADATA[Branch.RESEARCH].tables[table].insert(), row)
+    return database
+
+
+_EVENT = {"actor": "service", "action": "study.created", "object_type": "study", "salt": "0" * 32}
+_EVENT["occurred_at"] = NOON
+_HEAD = {"origin": "log", "root_sha256": "", "frontier": [], "note": "", "signed_at": NOON}
+_LOGGED = {
+    "audit_event": [_EVENT, _EVENT],
+    "audit_leaf": [{"seq": n, "event_id": n + 1, "sha256": ""} for n in range(2)],
+    "audit_head": [_HEAD | {"size": 2}, _HEAD | {"size": 3}],
+}
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("audit_event", _EVENT | {"id": 2, "actor": "nobody"}),
+        ("audit_leaf", {"seq": 1, "event_id": 9, "sha256": "f"}),
+        ("audit_leaf", {"seq": 9, "event_id": 2, "sha256": "f"}),
+        ("audit_head", _HEAD | {"id": 2, "size": 9}),
+        ("audit_head", _HEAD | {"size": 3}),
+    ],
+)
+def test_nothing_of_the_log_in_a_file_is_replaced(logged, table, row):
+    replace = METADATA[Branch.RESEARCH].tables[table].insert().prefix_with("OR REPLACE")
+
+    with (
+        pytest.raises(IntegrityError, match="only ever added to"),
+        logged.connection() as connection,
+    ):
+        connection.execute(replace, row)
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_an_event_with_a_strange_number_keeps_no_other_out(logged):
+    events = METADATA[Branch.RESEARCH].tables["audit_event"]
+
+    with logged.connection() as connection:
+        connection.execute(events.insert(), _EVENT | {"id": -1})
+        connection.execute(events.insert(), _EVENT)
+
+        assert connection.scalar(text("SELECT max(id) FROM audit_event")) == 3
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("salt", "zz"),
+        ("salt", "A" * 32),
+        ("occurred_at", "infinity"),
+        ("occurred_at", "0999-12-31"),
+        ("occurred_at", "9999-01-01"),
+    ],
+)
+def test_an_event_that_cannot_be_hashed_is_refused(logged, name, value):
+    with pytest.raises(IntegrityError, match=f"ck_audit_event_{name}"), logged.write() as session:
+        session.execute(
+            text(
+                "INSERT INTO audit_event (actor, action, object_type, salt, occurred_at) "
+                "VALUES ('nobody', 'a', 'study', :salt, :occurred_at)"
+            ),
+            {"salt": "0" * 32, "occurred_at": "2026-01-01"} | {name: value},
+        )
+
+
+def test_what_was_put_into_the_log_before_keeps_no_site_from_its_upgrade(postgresql_server):
+    postgresql_server.start()
+    old = Database(postgresql_server.create_database("put_in_before"))
+    bring_to(old, Branch.RESEARCH, "r0005")
+    with old.connection() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO audit_event (actor, action, object_type, salt, occurred_at) "
+                "VALUES ('nobody', 'a', 'study', 'zz', 'infinity')"
+            )
+        )
+
+    upgrade_schema(old, Branch.RESEARCH)
+
+    check_schema(old, Branch.RESEARCH)
+    old.dispose()

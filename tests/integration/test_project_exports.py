@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import SITE_KEY, make_instance
+from verifiers import run_verifier
 
 from medr1_pacs.db import project_exports
 from medr1_pacs.db.project_exports import (
@@ -23,7 +24,15 @@ from medr1_pacs.db.project_exports import (
     take_export,
 )
 from medr1_pacs.db.tables import AuditEvent, ProjectExport, ProjectStudy
-from medr1_pacs.errors import ExportRefused, Interrupted, StorageFull
+from medr1_pacs.errors import (
+    DatabaseUnavailable,
+    ExportRefused,
+    Interrupted,
+    RowExists,
+    SettingInvalid,
+    StorageFull,
+    StorageUnavailable,
+)
 from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.records.words import ExportRemoval, ExportState
@@ -35,6 +44,7 @@ from medr1_pacs.steps.carrying_out_exports import (
     remove_expired,
 )
 from medr1_pacs.steps.exporting import TableFormat
+from medr1_pacs.steps.making_exports import Exporter
 from medr1_pacs.storage.audit_files import load_signing_key
 from medr1_pacs.storage.exports import ExportStore, zip_folder
 from workers.export_runner import ExportRunner
@@ -103,9 +113,8 @@ def finish(make_runner, row_of):
 @pytest.fixture
 def carry_out(database, pictures, exports, sealer):
     """Carry out an export that was taken, in this process."""
-    return lambda export_id: carry_out_export(
-        database, pictures, exports, sealer, sealer._keys[0], SITE_KEY, export_id, owner="test"
-    )
+    exporter = Exporter(database, pictures, sealer, SITE_KEY)
+    return lambda export_id: carry_out_export(exporter, exports, export_id, owner="test")
 
 
 def take(database, *, is_gone=lambda _: False, now=None):
@@ -136,15 +145,9 @@ def test_what_was_asked_for_is_written_and_verified_by_what_is_in_it(
     key = tmp_path / "log.key"
     key.write_text(str(load_signing_key(site.data_dir / "audit.key").verifier) + "\n")
 
-    done = subprocess.run(
-        [sys.executable, "-I", unpacked / export.name / "verify.py", "--key", key],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    status, lines = run_verifier(unpacked / export.name / "verify.py", "--key", key)
 
-    assert "VERIFIED" in done.stdout, done.stdout + done.stderr
-    assert done.returncode == 0
+    assert (status, lines[-1]) == (0, "VERIFIED"), lines
     assert export.progress["answers"] == export.expected_answers > 0
     assert export.name == f"default-{export.head_size}"
     assert export.size_bytes == sum(
@@ -284,8 +287,9 @@ def test_after_three_attempts_it_rests_as_failed_and_says_why(answered, ask, fin
 
 
 @sqlite
-def test_what_can_never_be_made_fails_at_once(answered, ask, carry_out, database, row_of):
+def test_what_can_never_be_made_fails_at_once(answered, ask, carry_out, database, row_of, sealer):
     answered()
+    sealer.current_head()
     export_id = ask(as_of=1)
     take(database)
 
@@ -295,6 +299,50 @@ def test_what_can_never_be_made_fails_at_once(answered, ask, carry_out, database
     row = row_of(export_id)
     assert (row.state, row.attempts) == (ExportState.FAILED, 1)
     assert "no head of the log was signed at or before 1 events" in row.error
+
+
+@sqlite
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            DatabaseUnavailable('connection to "10.2.3.4", port 5432 failed: user "medr1"'),
+            "the database is away; who runs the service sees why",
+        ),
+        (StorageUnavailable("/srv/10.2.3.4: denied"), "the storage folder is away; who runs"),
+        (SettingInvalid("/srv/10.2.3.4/site.key"), "a defect of the service (SettingInvalid)"),
+        (RowExists("DETAIL: 10.2.3.4"), "a defect of the service (RowExists)"),
+        (OSError(5, "10.2.3.4"), "the storage folder is away; who runs"),
+    ],
+)
+def test_whoever_asked_reads_no_host_no_path_and_no_account(
+    answered, ask, carry_out, database, row_of, monkeypatch, caplog, error, said
+):
+    answered()
+    export_id = ask()
+    take(database)
+
+    def fail(*_arguments, **_more):
+        raise error
+
+    monkeypatch.setattr("medr1_pacs.steps.carrying_out_exports.make_export", fail)
+    with pytest.raises(Exception, match=r"10\.2\.3\.4"):
+        carry_out(export_id)
+
+    assert row_of(export_id).error.startswith(said)
+    assert "10.2.3.4" not in row_of(export_id).error
+    assert "10.2.3.4" in caplog.text
+
+
+@sqlite
+def test_more_events_than_the_log_has_are_not_taken_down(answered, ask, sealer, rows):
+    answered()
+    sealer.current_head()
+
+    with pytest.raises(ExportRefused, match=r"the audit log has \d+ events: nothing is as of"):
+        ask(as_of=10**9)
+
+    assert rows(ProjectExport) == []
 
 
 @sqlite
@@ -374,7 +422,7 @@ def test_an_export_leaves_the_disk_to_what_comes_in(
 
     assert row_of(export_id).state is ExportState.REQUESTED
     assert "what comes in needs them" in row_of(export_id).error
-    assert not exports.path(taken.folder, "unfinished").exists()
+    assert not any(exports.path(taken.folder, "").iterdir())
 
 
 # -- what goes -------------------------------------------------------------------------------------
@@ -451,6 +499,23 @@ def test_a_withdrawal_takes_the_finished_exports_of_the_project_with_it(
 
 
 @sqlite
+def test_a_withdrawal_goes_not_on_while_files_of_an_export_stay(
+    finished, ask_to_withdraw, withdrawer, rows, exports, monkeypatch
+):
+    ask_to_withdraw(rows=[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(ExportStore, "remove", lambda self, folder: None)
+        with pytest.raises(StorageUnavailable, match=finished.folder):
+            withdrawer.carry_out()
+    assert [use.withdrawn_at for use in rows(ProjectStudy)] == [None]
+
+    withdrawer.carry_out()
+
+    assert folders_of(exports) == []
+    assert all(use.withdrawn_at for use in rows(ProjectStudy))
+
+
+@sqlite
 def test_a_withdrawal_from_another_project_takes_no_export(
     finished, answered, indexer, ask_to_withdraw, withdrawer, exports, rows
 ):
@@ -490,18 +555,34 @@ def test_an_export_that_is_being_written_begins_anew_after_a_withdrawal(
 # -- as one file -----------------------------------------------------------------------------------
 
 
-def test_the_same_files_give_the_same_bytes(tmp_path):
-    for name in ("one", "other"):
+@pytest.fixture
+def small_folder(tmp_path):
+    """Return a folder of two files, made in another year each time."""
+    years = itertools.count(1)
+
+    def small_folder(name):
         folder = tmp_path / name / "lung-12"
         (folder / "pictures").mkdir(parents=True)
         (folder / "pictures" / "a.png").write_bytes(b"png")
         (folder / "answers.csv").write_bytes(b"answer_id\n")
-        time.sleep(0.01)
+        made = 1_700_000_000 + 31_557_600 * next(years)
+        for path in folder.rglob("*"):
+            os.utime(path, (made, made))
+        return folder
 
-    one, other = (b"".join(zip_folder(tmp_path / name / "lung-12")) for name in ("one", "other"))
+    return small_folder
+
+
+def test_the_same_files_give_the_same_bytes(small_folder):
+    one, other = (b"".join(zip_folder(small_folder(name))) for name in ("one", "other"))
 
     assert one == other
-    with zipfile.ZipFile(io.BytesIO(one)) as archive:
+
+
+def test_packed_files_are_in_order_below_one_folder_and_private(small_folder):
+    packed = b"".join(zip_folder(small_folder("one")))
+
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert archive.namelist() == ["lung-12/answers.csv", "lung-12/pictures/a.png"]
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o600}
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from factories import SITE_KEY
-from sqlalchemy import func, insert, select, text, update
+from factories import SITE_KEY, make_instance
+from sqlalchemy import delete, func, insert, select, text, update
 
 from medr1_pacs.audit.notes import SignedNote, format_note
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.accounts import add_account, close_account
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.recording import hash_record
-from medr1_pacs.db.tables import Account, AuditEvent, AuditHead
+from medr1_pacs.db.tables import (
+    Account,
+    AnswerFacet,
+    AuditEvent,
+    AuditHead,
+    PastValue,
+    Project,
+    ProjectStudy,
+)
+from medr1_pacs.records.words import DatePolicy
 from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.verifying import KeptHead, verify_database
 from medr1_pacs.storage.audit_files import HeadsFile
@@ -135,3 +144,85 @@ def test_the_head_of_another_history_is_named_where_ours_was_signed_as_a_whole(
 
     assert where == "a colleague's"
     assert "two histories" in what
+
+
+def test_a_study_that_was_taken_from_a_project_past_the_log_is_named(
+    database, seal, found, answered
+):
+    answered()
+    seal()
+    assert found() == []
+    with database.write() as session:
+        session.execute(delete(AnswerFacet))
+        session.execute(delete(ProjectStudy))
+
+    assert ("study 1", "it was given to default, which has it no more: deleted") in found()
+
+
+def test_a_study_that_no_event_gave_to_a_project_is_named(database, seal, found, answered):
+    answered()
+    with database.write() as session:
+        session.add(Project(name="lung", dates=DatePolicy.YEAR, created_at=NOW))
+        session.flush()
+        lung = session.scalars(select(Project.id).where(Project.name == "lung")).one()
+        session.add(ProjectStudy(project_id=lung, study_id=1, rule="none", added_at=NOW))
+    seal()
+
+    assert ("study 1", "no event gave it to lung") in found()
+
+
+def test_an_event_of_tomorrow_without_a_place_is_named(database, found, accounts, monkeypatch):
+    with monkeypatch.context() as patch, database.write() as session:
+        patch.setattr("medr1_pacs.db.audit.datetime", Tomorrow)
+        add_event(session, "account.added", "account", 99)
+    with database.read() as session:
+        event_id = newest_event(session)
+
+    assert any(where == f"event {event_id}" and "has not come" in what for where, what in found())
+
+
+class Tomorrow(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
+
+
+@pytest.fixture
+def changed(answered, bring):
+    """Let research be shown something else of a study; returns its UID."""
+    ds = make_instance()
+    answered(ds)
+    bring("Nodule or mass")
+    bring("Emphysema or bullae")
+    return str(ds.StudyInstanceUID)
+
+
+def test_what_went_with_a_study_that_was_withdrawn_is_not_missed(
+    changed, seal, found, ask_to_withdraw, withdrawer
+):
+    ask_to_withdraw(changed)
+    withdrawer.carry_out()
+    seal()
+
+    assert found() == []
+
+
+@pytest.mark.parametrize("falsify", [update(PastValue).values(was={}), delete(PastValue)])
+def test_what_was_shown_before_is_compared_with_its_event(changed, database, seal, found, falsify):
+    seal()
+    with database.write() as session:
+        event_id = session.scalar(select(func.max(PastValue.event_id)))
+        session.execute(falsify)
+
+    assert f"what event {event_id} kept" in [where for where, _ in found()]
+
+
+def test_what_was_never_shown_is_named(database, seal, found, answered):
+    answered()
+    seal()
+    with database.write() as session:
+        was = {"truth": "put in"}
+        row = PastValue(event_id=1, object_type="answer", object_id=1, was=was)
+        session.add(row)
+
+    assert ("what event 1 kept", "no such event keeps anything: put in") in found()

@@ -92,6 +92,22 @@ def test_heads_that_are_damaged_say_so(tmp_path):
         HeadsFile(path).read_last()
 
 
+def test_heads_that_cannot_be_read_say_so(tmp_path):
+    (tmp_path / "heads").mkdir()
+
+    with pytest.raises(AuditFilesUnusable, match="cannot be read: Is a directory"):
+        list(HeadsFile(tmp_path / "heads").iterate())
+
+
+def test_heads_that_are_missing_are_none_yet(tmp_path):
+    assert list(HeadsFile(tmp_path / "heads").iterate()) == []
+
+
+def test_a_key_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(SettingInvalid, match=r"the key of the audit log cannot be read"):
+        load_signing_key(tmp_path)
+
+
 def test_a_head_is_sent_to_syslog_in_one_line():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

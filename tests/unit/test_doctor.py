@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from factories import NOON
@@ -208,7 +207,7 @@ def test_heads_in_the_data_folder_are_warned_of(find, site, signed):
 
 @on_sqlite
 def test_a_log_that_nobody_seals_is_warned_of(find, site, signed, monkeypatch):
-    monkeypatch.setattr("medr1_pacs.doctor._UNSEALED_MAX", timedelta(0))
+    monkeypatch.setattr("medr1_pacs.doctor.UNSEALED_MAX_S", 0.0)
     database = Database(site.database_url)
     with database.write() as session:
         add_event(session, "study.created", "study", 2)
@@ -218,6 +217,16 @@ def test_a_log_that_nobody_seals_is_warned_of(find, site, signed, monkeypatch):
 
     assert finding.severity is Severity.WARNING
     assert "1 events are not in the log" in finding.message
+
+
+@on_sqlite
+def test_a_log_that_was_signed_misses_its_key(find, site, signed):
+    site.audit_key_path.unlink()
+
+    finding = find("audit log", **signed)
+
+    assert finding.severity is Severity.BAD
+    assert "the key of the audit log is missing" in finding.message
 
 
 @on_sqlite

@@ -10,8 +10,8 @@ import pytest
 from medr1_pacs.audit.canonical import (
     canonical_json,
     commit,
+    commit_by_field_salt,
     field_salt,
-    open_commitment,
 )
 from medr1_pacs.audit.events import Event
 from medr1_pacs.audit.records import FORMS, commit_fields, record_sha256
@@ -62,8 +62,8 @@ def test_a_commitment_is_opened_by_the_salt_of_its_field_alone():
 
     assert field_salt(SALT, "at") == salt_of_field.hex()
     assert commit(SALT, "at", "now") == sha256(salt_of_field + b'"now"')
-    assert open_commitment(field_salt(SALT, "at"), "now") == commit(SALT, "at", "now")
-    assert open_commitment(field_salt(SALT, "actor"), "now") != commit(SALT, "at", "now")
+    assert commit_by_field_salt(field_salt(SALT, "at"), "now") == commit(SALT, "at", "now")
+    assert commit_by_field_salt(field_salt(SALT, "actor"), "now") != commit(SALT, "at", "now")
 
 
 def test_an_event_is_hashed_as_the_canonical_json_of_its_form():
@@ -122,3 +122,10 @@ EXPECTED_RECORDS = {
     "account": "4a5e244532864505fe8621aa3145da02f47784f46542d646fa3726f46075227a",
     "project_member": "06592de2e774fc9bc1a1ed94c112597a86aecf7b611ed46ffa4dde8cb3968a89",
 }
+
+
+@pytest.mark.parametrize("salt", ["ab" * 15, "ab" * 17, "zz" * 16, ""])
+def test_a_salt_has_sixteen_bytes(salt):
+    for make in (commit_by_field_salt, lambda salt, value: commit(salt, "at", value)):
+        with pytest.raises(ValueError, match=r"salt|hex"):
+            make(salt, "now")

@@ -14,10 +14,10 @@ from medr1_pacs.audit.notes import (
     COSIGNATURE,
     ED25519,
     MAX_SIGNATURES,
-    Checkpoint,
     NoteInvalid,
     NoteSignature,
     SignedNote,
+    TreeHead,
     VerifiedSignature,
     VerifierKey,
     cosignature_message,
@@ -406,23 +406,23 @@ def test_a_cosignature_has_a_time_that_fits_a_signed_number():
 
 def test_the_published_checkpoint_is_read_and_written():
     note = parse_note(WITNESSED_CHECKPOINT)
-    checkpoint = Checkpoint.parse(note.text)
+    checkpoint = TreeHead.parse(note.text)
 
-    assert checkpoint == Checkpoint("arche2025h1.staging.ct.transparency.dev", 1432088532, ROOT)
+    assert checkpoint == TreeHead("arche2025h1.staging.ct.transparency.dev", 1432088532, ROOT)
     assert checkpoint.text() == note.text
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 2**64 - 1])
 def test_a_checkpoint_is_read_as_it_was_written(size):
-    checkpoint = Checkpoint("a log of ours", size, ROOT)
+    checkpoint = TreeHead("a log of ours", size, ROOT)
 
-    assert Checkpoint.parse(checkpoint.text()) == checkpoint
+    assert TreeHead.parse(checkpoint.text()) == checkpoint
 
 
 def test_further_lines_are_allowed_and_not_kept():
-    checkpoint = Checkpoint.parse(TEXT + "one more\nand another\n")
+    checkpoint = TreeHead.parse(TEXT + "one more\nand another\n")
 
-    assert checkpoint == Checkpoint("pacs.example/log", 2, ROOT)
+    assert checkpoint == TreeHead("pacs.example/log", 2, ROOT)
     assert checkpoint.text() == TEXT
 
 
@@ -460,7 +460,7 @@ ROOT_LINE = TEXT.split("\n")[2]
 )
 def test_what_is_no_checkpoint_is_refused(text, says):
     with pytest.raises(NoteInvalid, match=says.replace("^", r"\^")):
-        Checkpoint.parse(text)
+        TreeHead.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -469,4 +469,4 @@ def test_what_is_no_checkpoint_is_refused(text, says):
 )
 def test_no_checkpoint_is_made_that_could_not_be_read(origin, size, root):
     with pytest.raises(NoteInvalid):
-        Checkpoint(origin, size, root)
+        TreeHead(origin, size, root)

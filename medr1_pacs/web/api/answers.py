@@ -113,7 +113,7 @@ def get_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
-    record_answer(database, answer_id, How.API, actor=access.caller.account)
+    record_answer(database, access.project, answer_id, How.API, actor=access.caller.account)
     return answer.to_json() | {"history": history}
 
 
@@ -128,7 +128,7 @@ def get_picture(
     """Return the picture as the model saw it: 392 x 392 px PNG."""
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
-    record_answer(database, answer_id, How.PICTURE, actor=access.caller.account)
+    record_answer(database, access.project, answer_id, How.PICTURE, actor=access.caller.account)
     return picture_response(database, pictures, answer.png_sha256)
 
 

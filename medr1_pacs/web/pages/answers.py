@@ -134,7 +134,7 @@ def show_answer(
     with database.read() as session:
         answer = get_research_answer(session, access.project, answer_id)
         history = list_history(session, answer_id)
-    record_answer(database, answer_id, How.PAGE, actor=access.caller.account)
+    record_answer(database, access.project, answer_id, How.PAGE, actor=access.caller.account)
     context = {
         "access": access,
         "answer": answer,

@@ -12,10 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from medr1_pacs.db.project_exports import find_export, list_exports, tell_download
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.records.project_exports import ProjectExport
-from medr1_pacs.records.words import ExportState, Role
+from medr1_pacs.records.words import ExportState, Role, TableFormat
 from medr1_pacs.steps.asking_for_exports import ask_for_export, remove_asked_export
 from medr1_pacs.steps.carrying_out_exports import KEPT
-from medr1_pacs.steps.exporting import TableFormat
 from medr1_pacs.web.asked_filters import Filters
 from medr1_pacs.web.dependencies import ROW_ID_MAX, Exports, ResearchDatabase
 from medr1_pacs.web.downloads import download_folder
