@@ -21,7 +21,8 @@ The flow, one line a module; what is not built yet says so:
     filters       export     which answers are meant, in a URL, a command and a snapshot
     disclosure    export     what research is shown of dates and ages
     exports       export     the formats of files
-    audit         review     what is hashed and signed, and how anybody checks it
+    audit         review     what is hashed and signed, and proven of it
+    verifier      review     whether an export is what was signed; the `verify.py` in each
 
 `steps` joins them, one function a verb; `db` keeps what they make; `records` passes between them.
 `docs/architecture.md` follows an instance and a question through the code.

@@ -26,7 +26,7 @@ from medr1_pacs.db.exported_tables import (
 )
 from medr1_pacs.db.key_statements import list_key_statements
 from medr1_pacs.db.reading import describe_filters
-from medr1_pacs.db.sealing import find_head, iterate_leaves
+from medr1_pacs.db.sealing import iterate_leaves
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import (
     Project,
@@ -119,12 +119,6 @@ def open_export(
         if project_id is None:
             raise ExportRefused(f"there is no project {project!r}")
         yield ExportReader(session, project, project_id, filters, size)
-
-
-def find_recorded_head(session: Session, origin: str, at_most: int) -> str | None:
-    """Return the note of the last recorded head of at most so many events."""
-    head = find_head(session, origin, at_most=at_most)
-    return None if head is None else head.note
 
 
 def tell_export(

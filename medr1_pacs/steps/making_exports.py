@@ -9,9 +9,10 @@ from pathlib import Path
 from medr1_pacs.audit.export_form import CONSISTENCY
 from medr1_pacs.audit.keys import follow_keys, open_head
 from medr1_pacs.audit.notes import NoteInvalid, TreeHead, parse_note
-from medr1_pacs.db.exporting import find_recorded_head, tell_export
+from medr1_pacs.db.exporting import tell_export
 from medr1_pacs.db.key_statements import list_key_statements
 from medr1_pacs.db.project_exports import count_withdrawn
+from medr1_pacs.db.sealing import find_head
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import ExportRefused, Interrupted, WitnessRefused
 from medr1_pacs.steps.exporting import Exported, ExportRequest, check_formats, write_export
@@ -116,10 +117,10 @@ def _find_head(exporter: Exporter, as_of: int, now: str) -> str:
     if not 0 <= as_of <= size:
         raise ExportRefused(f"the audit log has {size} events: nothing is as of {as_of} yet")
     with exporter.database.read() as session:
-        recorded = find_recorded_head(session, exporter.sealer.origin, as_of)
+        recorded = find_head(session, exporter.sealer.origin, at_most=as_of)
     if recorded is None:
         raise ExportRefused(f"no head of the log was signed at or before {as_of} events")
-    return recorded
+    return recorded.note
 
 
 def _check_kept(exporter: Exporter, kept: str, *, now: TreeHead, exported: TreeHead) -> None:

@@ -73,12 +73,17 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class ExportReport(Report):
     """What was looked at, and what was found."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_keys: bool) -> None:
         super().__init__()
         self.checked: list[str] = []
         self.unchecked: list[str] = []
-        self.is_a_strangers = False
-        """Keys are trusted, and none of them signed it: what it says of itself proves nothing."""
+        self._has_keys = has_keys
+
+    @property
+    def is_a_strangers(self) -> bool:
+        """Whether keys are trusted and none of them signed it: what it says of itself proves
+        nothing."""
+        return self._has_keys and not self.is_signed
 
     def lines(self) -> Iterator[str]:
         """Yield the report, a line each, the verdict last."""
@@ -109,7 +114,7 @@ def check_export(
     expected
         (where, note) of heads that were kept from earlier: this log must go on from them.
     """
-    report = ExportReport()
+    report = ExportReport(has_keys=bool(keys))
     try:
         _Check(folder, keys, expected, report).run()
     except Unreadable as error:
@@ -197,11 +202,10 @@ class _Check:
         except DAMAGED as error:
             self._keys = follow_keys(self._trusted)
             report.add("the keys of the log", describe_damage(error))
-        report.is_a_strangers = bool(self._trusted)
         if not self._trusted or report.faults:
             return
         if own in keys_of(self._head.origin, self._keys.current):
-            report.is_signed, report.is_a_strangers = True, False
+            report.is_signed = True
             report.checked.append(f"the manifest is signed by {own}")
         elif own in self._keys.earlier:
             report.add(MANIFEST, f"it is signed by {own}, which another key has replaced")
