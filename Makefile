@@ -37,7 +37,7 @@ setup: $(VENV)/.installed  ## .venv with the pinned packages
 
 screenshots: setup apt  ## the pictures of the pages in docs/screenshots
 	rm -rf build/screenshots
-	MEDR1_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser/test_every_page.py
+	MEDR1_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser/test_every_page.py tests/browser/test_reading.py
 	$(BIN)/python tests/screenshots.py build/screenshots docs/screenshots
 
 # An interrupted installation leaves no stamp, so the next call repeats it.

@@ -1,7 +1,7 @@
 """Ask Med-R1 questions about the studies a PACS sends. Research use only, never for clinical
 decisions.
 
-The flow, one line a module; what is not built yet says so:
+The flow, one line a module:
 
     listener      receive    associations, C-ECHO, C-STORE
     storage       store      durable files; the only place where a path is built
@@ -17,7 +17,9 @@ The flow, one line a module; what is not built yet says so:
     (workers)     answer     Celery and engines: an import root of its own, beside this one
     answers       answer     a generation -> reasoning and choice, or why not
     waiting       review     why a study is where it is, in a sentence
-    web           review     where studies are and what was answered; reading and judging: not yet
+    reviews       review     who reads which case, what they may see and say, what came out
+    statistics    review     how often answers are right and readers agree, with intervals
+    web           review     where studies are, what was answered, and the reading page
     filters       export     which answers are meant, in a URL, a command and a snapshot
     disclosure    export     what research is shown of dates and ages
     exports       export     the formats of files

@@ -121,6 +121,10 @@ class VaultMissing(PermanentError):
     """This process was not given the identity vault, and cannot say who somebody is."""
 
 
+class DecoderMissing(PermanentError):
+    """This process was given no decoder, and cannot show a frame."""
+
+
 class ReferenceRefused(PermanentError):
     """A file of truths cannot be imported as it is; the message says why."""
 
@@ -190,3 +194,23 @@ class SignInRefused(PermanentError):
 
 class ProviderUnavailable(TransientError):
     """The OpenID provider does not answer, or not as one."""
+
+
+class ProtocolRefused(PermanentError):
+    """A reading protocol cannot be started, or not be changed so; the message says why."""
+
+
+class ProtocolNotFound(PermanentError):
+    """There is no such reading protocol, or none that the caller may know of."""
+
+
+class ResultsRefused(PermanentError):
+    """A file of results cannot be made of what there is; the message says why."""
+
+
+class ReviewRefused(PermanentError):
+    """A review cannot be locked so; the message says what is missing, and the draft is kept."""
+
+
+class ReadNotOpen(PermanentError):
+    """A read is not, or no more, the caller's: the message says how they go on."""

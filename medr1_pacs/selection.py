@@ -103,6 +103,12 @@ def select(policy: Policy, instances: Sequence[InstanceFacts]) -> FrameSelection
     )
 
 
+def order_instances(instances: Sequence[InstanceFacts]) -> list[InstanceFacts]:
+    """Return the instances of a series that may be shown, in the order along it."""
+    kept = [each for each in instances if _exclusion(each.attributes) is None]
+    return _in_order(kept)[0] if kept else []
+
+
 class _FrameLine:
     """The frames of ordered instances, addressed by index without listing them: a header may claim
     any number of frames."""

@@ -1,6 +1,7 @@
 """A small site whose log was signed now and then while everything happened, copied and exported.
 
-    whole site -> truths imported, and corrected -> roles removed, accounts closed -> a withdrawal
+    whole site -> truths imported, and corrected -> cases read -> roles removed, accounts closed
+               -> a withdrawal
 
 Heads are signed in between. Of each moment there is a copy of the database, as of a backup.
 """
@@ -15,12 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from factories import SITE_KEY
+from readers import DeskReader, make_protocol, read_at_a_desk, start
 from sqlalchemy import select
 from whole_site import WholeSite, fill, make_withdrawer, open_whole_site, study_uid
 
 from medr1_pacs.audit.notes import COSIGNATURE, SignedNote, TreeHead, format_note, parse_note
 from medr1_pacs.audit.signing import SigningKey
-from medr1_pacs.db.accounts import close_account, remove_role, reopen_account
+from medr1_pacs.db.accounts import (
+    add_account,
+    close_account,
+    give_role,
+    remove_role,
+    reopen_account,
+)
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Instance
 from medr1_pacs.filters import AnswerFilters, Demo, Versions
@@ -125,6 +133,8 @@ def open_audited_site(folder: Path, data_dir: Path, url: str = "") -> Iterator[A
         for truths in (("Anteroposterior", "Abdomen"), ("Lateral", "Pelvis")):
             _bring_truths(site, *truths)
             moments.pause()
+        _read_cases(site)
+        moments.pause()
         _change_accounts(site)
         moments.pause()
         _withdraw(site)
@@ -162,6 +172,25 @@ def _bring_truths(site: WholeSite, projection: str, region: str) -> None:
         site.database, site.vault, file, {}, actor="researcher", leave_out_faulty=True
     )
     assert report.new + report.changed
+
+
+def _read_cases(site: WholeSite) -> None:
+    """Let two readers read by a protocol that is not over in the end."""
+    protocol = make_protocol(
+        questions=["ct-contrast", "ct-region", "xr-chest-projection", "xr-technique"],
+        readers=["reader", "second-reader"],
+        arm="sequential",
+    )
+    now = datetime.now(UTC)
+    with site.database.write() as session:
+        add_account(session, "second-reader", actor="administrator", now=now)
+        give_role(
+            session, "second-reader", Role.READER, PROJECT, rules=site.rules,
+            actor="administrator", now=now,
+        )  # fmt: skip
+    protocol_id = start(site.database, protocol, PROJECT)
+    read_at_a_desk(DeskReader(site.database, protocol_id, "reader"), 3)
+    DeskReader(site.database, protocol_id, "second-reader").open()
 
 
 def _change_accounts(site: WholeSite) -> None:

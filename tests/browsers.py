@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from fakes import make_passwords
+from fakes import InProcessDecoder, make_passwords
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.routing import Mount
 
 from medr1_pacs.db.accounts import add_account, find_credentials, give_role
 from medr1_pacs.db.api_tokens import add_token
@@ -32,6 +34,19 @@ from medr1_pacs.web.security.csrf import HEADER, csrf_token_of
 from medr1_pacs.web.security.door import Door
 
 
+def app_routes(routes: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield method and path of every route, those of included routers too."""
+    for route in routes:
+        if isinstance(route, Mount):
+            yield "GET", prefix + route.path
+        elif hasattr(route, "original_router"):
+            inner = route.original_router.routes
+            yield from app_routes(inner, prefix + route.include_context.prefix)
+        else:
+            for method in route.methods:
+                yield method, prefix + route.path
+
+
 @pytest.fixture
 def make_pages(
     database: Database,
@@ -44,7 +59,15 @@ def make_pages(
 
     def make_pages(**door: object) -> FastAPI:
         door_of_ours = Door(passwords=make_passwords(), **door)
-        return make_app(database, store, pictures, exports=exports, vault=vault, door=door_of_ours)
+        return make_app(
+            database,
+            store,
+            pictures,
+            exports=exports,
+            vault=vault,
+            door=door_of_ours,
+            decoder=InProcessDecoder(),
+        )
 
     return make_pages
 

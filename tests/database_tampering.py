@@ -442,7 +442,7 @@ def _edit_withdrawn(intruder: Intruder) -> Expected:
 @_kind("erase the texts of a record")
 def _erase_texts(intruder: Intruder) -> Expected:
     """The commitments stay, as they do of what is withdrawn, so the hash is right."""
-    kind = intruder.rng.choice(("answer", "reference_standard", "reference_statement"))
+    kind = intruder.rng.choice(("answer", *_TEXTS_OF))
     row_id = intruder.choose(kind, TABLES[kind].c.record_salt.is_not(None))
     with Session(intruder.connection, join_transaction_mode="create_savepoint") as session:
         keep_commitments(session, kind, [row_id])
@@ -453,8 +453,19 @@ def _erase_texts(intruder: Intruder) -> Expected:
         intruder.set("generation", chain.generation, raw_output=None, chat_text=None)
         intruder.set("prompt", chain.prompt, prompt_text="", options=[])
     else:
-        intruder.set(kind, row_id, truth=None, certainty=None)
+        intruder.set(kind, row_id, **_TEXTS_OF[kind])
     return _records(kind, [row_id], f"texts of {kind} {row_id}")
+
+
+_TEXTS_OF: dict[str, dict[str, Any]] = {
+    "reference_standard": {"truth": None, "certainty": None},
+    "reference_statement": {"truth": None, "certainty": None},
+    "reading_case": {"truth": None, "model_side": None},
+    "review": {
+        "choice_text": None, "cannot_assess": None, "comment": None, "reason": None, "flags": [],
+    },
+}  # fmt: skip
+"""Kind of record -> what a withdrawal puts in the place of its texts."""
 
 
 @_kind("take a study out of a project")
@@ -527,6 +538,16 @@ _FIELDS = {
         "import_id", "unit", "patient_id", "study_id", "instance_id", "side", "question_id",
         "version", "truth", "certainty", "stated_by", "record_salt",
     ),
+    "reading_case": (
+        "number", "kind", "study_id", "study_version_id", "question_id", "rendering_id",
+        "study_answer_id", "model_side", "truth", "truth_source", "record_salt",
+    ),
+    "review": (
+        "assignment_id", "case_id", "account_id", "phase", "version", "reason", "is_after_reveal",
+        "choice_text", "cannot_assess", "confidence", "flags", "reasoning_grade",
+        "reasoning_error", "comment", "place", "active_ms", "wall_ms", "opened_at", "locked_at",
+        "record_salt",
+    ),
     "account": ("name", "record_salt"),
 }  # fmt: skip
 
@@ -561,6 +582,8 @@ def _insert_record(kind: str) -> Kind:
         "checkpoint": "sha256",
         "reference_standard": "version",
         "reference_statement": "version",
+        "reading_case": "number",
+        "review": "version",
         "account": "name",
     }[kind]
 
@@ -577,6 +600,26 @@ for _name, _fields in _FIELDS.items():
     KINDS[f"edit {_name}"] = _edit_record(_name, _fields)
     KINDS[f"delete {_name}"] = _delete_record(_name)
     KINDS[f"insert {_name}"] = _insert_record(_name)
+
+
+@_kind("edit of which kind a read is, or in which arm")
+def _edit_read(intruder: Intruder) -> Expected:
+    """No record by itself: each review of it says what it was."""
+    review = TABLES["review"].c
+    reviewed = [
+        intruder.row("review", each)["assignment_id"]
+        for each in intruder.ids("review", review.record_salt.is_not(None))
+    ]
+    row_id = intruder.one_of(reviewed)
+    what = intruder.edit("assignment", row_id, ("kind", "arm"))
+    return _records("review", intruder.ids("review", review.assignment_id == row_id), what)
+
+
+@_kind("edit a reading protocol")
+def _edit_protocol(intruder: Intruder) -> Expected:
+    row_id = intruder.choose("reading_protocol")
+    what = intruder.edit("reading_protocol", row_id, ("definition", "definition_sha256", "state"))
+    return Expected(what=what, wheres=(f"reading_protocol {row_id}",))
 
 
 @_kind("let a truth count, or not")
@@ -621,6 +664,9 @@ _NONSENSE = (
     ("answer", "record_commitments", "[", "answer"),
     ("answer", "record_salt", "salt", "answer"),
     ("reference_standard", "source", "hearsay", "reference_standard"),
+    ("reading_case", "model_side", "{", "reading_case"),
+    ("review", "phase", "asleep", "review"),
+    ("review", "locked_at", "yesterday", "review"),
     ("question", "definition", "{", "question"),
     ("project_member", "role", "king", "project_member"),
     ("audit_event", "occurred_at", "yesterday", None),
@@ -687,7 +733,9 @@ def _role(intruder: Intruder, row_id: int) -> str:
 
 # -- records together with their events ------------------------------------------------------------
 
-_TOLD_KINDS = ("answer", "question", "checkpoint", "reference_standard", "account")
+_TOLD_KINDS = (
+    "answer", "question", "checkpoint", "reference_standard", "reading_case", "review", "account",
+)  # fmt: skip
 
 
 def _edit_told(intruder: Intruder) -> tuple[str, int, int]:
@@ -703,7 +751,7 @@ def _edit_told(intruder: Intruder) -> tuple[str, int, int]:
     return kind, row_id, intruder.birth_of(kind, row_id)
 
 
-_SAFE = frozenset({"task", "revision", "is_demo", "truth", "stated_by", "name"})
+_SAFE = frozenset({"task", "revision", "is_demo", "truth", "stated_by", "name", "choice_text"})
 
 
 def _has_salt(kind: str) -> list[Any]:

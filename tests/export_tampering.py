@@ -301,7 +301,7 @@ for _table in RECORDS:
     KINDS[f"drop a row of {_table}"] = _drop_row(_table)
     KINDS[f"add a row to {_table}"] = _add_row(_table)
     KINDS[f"repeat a row of {_table}"] = _repeat_row(_table)
-for _table in ("answers", "questions", "references"):
+for _table in ("answers", "questions", "references", "reading_cases", "reviews"):
     KINDS[f"swap two rows of {_table}"] = _swap_rows(_table)
 
 
@@ -338,6 +338,13 @@ KINDS["edit what no record has in answers"] = _edit_columns(
 KINDS["edit left_out"] = _edit_columns("left_out", ("reason",), False)
 KINDS["edit selections"] = _edit_columns("selections", ("reason", "frame_number"), False)
 KINDS["edit answers_wide"] = _edit_columns("answers_wide", ("checkpoint", "kind"), False)
+KINDS["edit reading_protocols"] = _edit_columns(
+    "reading_protocols", ("name", "version", "definition", "definition_sha256", "state"), True
+)
+KINDS["edit reading_people"] = _edit_columns(
+    "reading_people", ("account_id", "part", "label"), True
+)
+KINDS["edit assignments"] = _edit_columns("assignments", ("place", "state"), True)
 KINDS["edit accounts"] = _edit_columns("accounts", ("roles", "had_roles", "is_closed"), True)
 KINDS["edit counts"] = _edit_columns("counts", ("number",), True)
 
@@ -411,6 +418,51 @@ def _drop_account(folder: Folder) -> Expected:
     name = folder.table("accounts")
     folder.change(name, lambda rows: rows.pop(folder.rng.randrange(len(rows))) and 0)
     return folder.finish(Expected(what="an account"), [name], [name])
+
+
+@_kind("drop a planned read")
+def _drop_assignment(folder: Folder) -> Expected:
+    name = folder.table("assignments")
+    folder.change(name, lambda rows: rows.pop(folder.rng.randrange(len(rows))) and 0)
+    return folder.finish(Expected(what="a planned read"), [name], [name])
+
+
+@_kind("edit the salt of a field, or what is in its place")
+def _edit_salt(folder: Folder) -> Expected:
+    name, column = folder.table("reviews"), folder.rng.choice(("salts", "commitments"))
+
+    def change(rows: list[dict[str, Any]]) -> int:
+        at = folder.rng.randrange(len(rows))
+        value = rows[at][column]
+        values = json.loads(value) if isinstance(value, str) else value
+        if not values:
+            raise NoVictim
+        field = folder.rng.choice(sorted(values))
+        values[field] = folder.other(values[field])
+        rows[at][column] = json.dumps(values) if isinstance(value, str) else values
+        return at
+
+    at = folder.change(name, change) or 0
+    return folder.finish(
+        Expected(what=f"{column} of {name}, row {at}"), [name], [folder.line_of(name, at)]
+    )
+
+
+@_kind("freeze a case after it was read")
+def _freeze_late(folder: Folder) -> Expected:
+    """The event is moved, and its place with it."""
+
+    def change(rows: list[dict[str, Any]]) -> int:
+        frozen = [at for at, row in enumerate(rows) if row["action"] == "case.frozen"]
+        opened = max(at for at, row in enumerate(rows) if row["action"] == "read.opened")
+        moved = rows.pop(folder.rng.choice(frozen))
+        rows.insert(opened, moved | {"seq": rows[opened - 1]["seq"] + 1})
+        return opened
+
+    at = folder.change("events.jsonl", change) or 0
+    return folder.finish(
+        Expected(what=f"to line {at + 1}"), ["events.jsonl"], [f"events.jsonl line {at + 1}"]
+    )
 
 
 @_kind("edit what is left of the withdrawn")
@@ -676,6 +728,8 @@ def _edit_manifest(folder: Folder) -> Expected:
 def _remove_file(folder: Folder) -> Expected:
     name = folder.rng.choice([each for each in folder.names if each not in _OUTSIDE])
     folder.write(name, None)
+    if name.endswith(".png"):  # which a list names, and no manifest
+        return Expected(what=name, wheres=(name,))
     return folder.finish(Expected(what=name), [name], [])
 
 
@@ -744,7 +798,7 @@ def _put_nonsense(folder: Folder) -> Expected:
         each
         for each in folder.names
         if each.endswith((".csv", ".jsonl"))
-        and not each.startswith(("dictionary", "selections", "answers_wide"))
+        and not each.startswith(("dictionary", "selections", "answers_wide", "reading/"))
     ]
     name = folder.rng.choice(names)
     lines = folder.read(name).splitlines(keepends=True)

@@ -11,6 +11,7 @@ from factories import make_engine_identity, make_output
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from medr1_pacs.decoding import DecodedFrame
+from medr1_pacs.decoding.frames import decode_frame
 from medr1_pacs.passwords import Passwords
 from medr1_pacs.records.work import EngineIdentity, ModelOutput, ModelPrompt
 from medr1_pacs.steps.answering import PROBE
@@ -67,6 +68,13 @@ class FakeDecoder:
         if self._error is not None and (not self._failing or path.name in self._failing):
             raise self._error
         return DecodedFrame(np.arange(64, dtype="<u2").reshape(8, 8), "MONOCHROME2")
+
+
+class InProcessDecoder:
+    """The real decoding without its guarded child."""
+
+    def decode(self, path: Path, frame_index: int) -> DecodedFrame:
+        return decode_frame(path, frame_index, 1 << 28)
 
 
 def make_passwords() -> Passwords:

@@ -48,6 +48,7 @@ from medr1_pacs.records.project_exports import TakenExport
 from medr1_pacs.records.received import AssociationRecord, RefusedContext
 from medr1_pacs.records.words import CheckpointName, Modality, Role
 from medr1_pacs.records.work import ModelPrompt
+from medr1_pacs.reviews.protocols import restore_protocol
 from medr1_pacs.routing.synonyms import load_synonyms
 from medr1_pacs.settings import Settings
 from medr1_pacs.steps.answering import answer_batch
@@ -61,7 +62,8 @@ from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.making_exports import Exporter
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study
-from medr1_pacs.steps.rendering import render_planned
+from medr1_pacs.steps.reading_protocols import end_protocol, start_checked_protocol
+from medr1_pacs.steps.rendering import Decoder, render_planned
 from medr1_pacs.steps.sealing import Sealer
 from medr1_pacs.steps.settling import settle_studies
 from medr1_pacs.steps.withdrawing import Withdrawer
@@ -182,12 +184,12 @@ def fill(
             put_instance(site.store, ds, called_ae_title="LUNG").name
             for ds in _study(Modality.XRAY, UNDRAWABLE_SEED)
         ]
-        _index(indexer)
+        index_all(indexer)
         pause()
-        _answer(site, undrawable)
+        answer_planned(site, _Decoder(undrawable))
         pause()
         _receive_what_waits(site)
-        _index(indexer)
+        index_all(indexer)
         _withdraw_somebody(site, indexer)
         pause()
     let_processes_work(site)
@@ -235,7 +237,7 @@ def _withdraw_somebody(site: WholeSite, indexer: Indexer) -> None:
     gone = _study(Modality.XRAY, WITHDRAWN_SEED)
     for ds in gone:
         put_instance(site.store, ds, called_ae_title="LUNG")
-    _index(indexer)
+    index_all(indexer)
     while name_for_research(site.database, SITE_KEY):
         pass
     withdrawer = make_withdrawer(site, indexer.headers)
@@ -268,12 +270,14 @@ def make_withdrawer(site: WholeSite, headers: HeaderReader) -> Withdrawer:
     )
 
 
-def _index(indexer: Indexer) -> None:
+def index_all(indexer: Indexer) -> None:
+    """Index everything that was received."""
     while indexer.index().total:
         pass
 
 
-def _answer(site: WholeSite, undrawable: Sequence[str]) -> None:
+def answer_planned(site: WholeSite, decoder: Decoder) -> None:
+    """Let what was received be complete, asked about, drawn and answered."""
     database = site.database
     complete_studies(database, quiet_s=0)
     questionnaire = Questionnaire(
@@ -287,7 +291,6 @@ def _answer(site: WholeSite, undrawable: Sequence[str]) -> None:
         pass
     while name_for_research(database, SITE_KEY):
         pass
-    decoder = _Decoder(undrawable)
     while render_planned(database, site.store, site.pictures, decoder, owner="renderer"):
         pass
     for checkpoint in CheckpointName:
@@ -426,3 +429,31 @@ def have_exports(site: WholeSite) -> None:
         begin_export(session, in_work, now, owner=str(ProcessName("export", "pacs1", 200, 50)))
         note_progress(session, taken, {"answers": 60}, now, expected_answers=116)
     ask(AnswerFilters(), "researcher", everything=True)
+
+
+def have_protocols(site: WholeSite) -> None:
+    """Let there be a reading protocol that somebody reads by, and one that was ended early."""
+
+    def begin(name: str, title: str, **fields: object) -> None:
+        values = {"name": name, "title": title, "readers": ["reader"], "minutes_a_read": 3}
+        protocol = restore_protocol(values | fields)
+        start_checked_protocol(site.database, "lung", protocol, actor="researcher")
+
+    begin("projection-pilot", "Pilot: projections", questions=["xr-chest-projection"], arm="blind")
+    end_protocol(
+        site.database,
+        "lung",
+        "projection-pilot",
+        1,
+        reason="The question was reworded",
+        actor="colleague",
+    )
+    begin(
+        "chest-findings",
+        "Chest radiographs, before and after the model",
+        questions=["xr-chest-finding", "xr-technique"],
+        arm="sequential",
+        practice=1,
+        repeats=1,
+        washout_days=14,
+    )

@@ -23,6 +23,7 @@ from medr1_pacs.steps.completing import complete_studies
 from medr1_pacs.steps.indexing import Indexer
 from medr1_pacs.steps.naming import declare, name_for_research
 from medr1_pacs.steps.planning import plan_study, withdraw_waiting_prompts
+from medr1_pacs.steps.reading_protocols import state_panels
 from medr1_pacs.steps.retaining import end_retention
 from medr1_pacs.steps.ringing import find_due_work
 from medr1_pacs.steps.sealing import NoSealer, Sealer
@@ -44,6 +45,8 @@ SEAL_S = 0.5
 TIDY_S = 60.0
 RETENTION_S = 60.0
 """How often it is looked for what a project may no longer keep."""
+PANELS_S = 10.0
+"""How often it is looked for panels that are done and have not said what is true."""
 
 
 _CLOCK_STEP_S = 3.0
@@ -93,6 +96,7 @@ class Sweep:
         self._is_list_applied = False
         self._seal_from = float("-inf")
         self._retention_from = float("-inf")
+        self._panels_from = float("-inf")
 
     def run(
         self,
@@ -138,6 +142,7 @@ class Sweep:
             self._parse,
             self._expire,
             self._settle,
+            self._state_panels,
             self._tidy,
             self._export,
             self._ring,
@@ -272,6 +277,16 @@ class Sweep:
         if began_at >= self._settle_from:
             settle_studies(self._database, self._checkpoints)
             self._settle_from = time.monotonic() + 10 * (time.monotonic() - began_at)
+
+    def _state_panels(self) -> None:
+        """Let reference panels say what is true whose last read was locked, and nothing after it.
+
+        Whoever locks it has them say so at once, unless the process ends in between.
+        """
+        if time.monotonic() >= self._panels_from:
+            self._panels_from = time.monotonic() + PANELS_S
+            if stated := state_panels(self._database):
+                logger.info("reference panels said what is true of %d cases", stated)
 
     def _tidy(self) -> None:
         if time.monotonic() - self._tidied_at >= TIDY_S:

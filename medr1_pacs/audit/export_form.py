@@ -31,6 +31,8 @@ RECORDS = {
     "questions": "question",
     "checkpoints": "checkpoint",
     "references": "reference_standard",
+    "reading_cases": "reading_case",
+    "reviews": "review",
 }
 """Table -> the kind of record that each of its rows is."""
 KEY_OF = {
@@ -38,12 +40,20 @@ KEY_OF = {
     "question": "question_row",
     "checkpoint": "checkpoint_row",
     "reference_standard": "reference_id",
+    "reading_case": "case_id",
+    "review": "review_id",
 }
 """Kind -> the column that tells which one it is."""
 
 _CHECKED = {
     "answers": {"decoding": "record", "truth": "derived", "is_correct": "derived"},
     "references": {"stated_by_sha256": "record", "is_superseded": "derived"},
+    "reviews": {"salts": "record", "commitments": "record"},
+    "reading_protocols": dict.fromkeys(
+        ("protocol_id", "name", "version", "definition", "definition_sha256", "state"), "derived"
+    ),
+    "reading_people": dict.fromkeys(("protocol_id", "account_id", "part", "label"), "derived"),
+    "assignments": dict.fromkeys(("account_id", "place", "state"), "derived"),
     "left_out": {"answer_id": "derived"},
     "accounts": dict.fromkeys(("account_id", "roles", "had_roles", "is_closed"), "derived"),
     "counts": {"number": "derived"},
@@ -73,11 +83,23 @@ INTEGERS = frozenset(
         "answer_id", "generation_id", "run", "prompt_id", "rendering_id", "frame_number",
         "instance_id", "series_id", "study_id", "question_row", "question_version",
         "checkpoint_row", "prompt_tokens", "completion_tokens", "reference_id", "version",
-        "statement_id", "number", "account_id",
+        "statement_id", "number", "account_id", "case_id", "protocol_id", "study_version_id",
+        "study_answer_id", "review_id", "assignment_id", "confidence", "reasoning_grade", "place",
+        "active_ms", "wall_ms",
     }
 )  # fmt: skip
-BOOLEANS = frozenset({"is_demo", "is_superseded", "is_closed", "is_correct", "is_current"})
-STRUCTURES = frozenset({"options", "option_order", "versions", "decoding", "roles", "had_roles"})
+BOOLEANS = frozenset(
+    {
+        "is_demo", "is_superseded", "is_closed", "is_correct", "is_current", "is_after_reveal",
+        "is_pooled",
+    }
+)  # fmt: skip
+STRUCTURES = frozenset(
+    {
+        "options", "option_order", "versions", "decoding", "roles", "had_roles", "model_side",
+        "flags", "salts", "commitments",
+    }
+)  # fmt: skip
 
 EVERYTHING = {"kind": [], "versions": ["all"], "demo": ["yes"]}
 """Filters by which nothing is left out."""
@@ -96,6 +118,11 @@ COUNTED = {
     "left_out": "rows of `left_out`: the filters of this export leave them out",
     "withdrawn": "answers whose study was withdrawn from the project",
     "studies_withdrawn": "studies withdrawn, from the project or from all",
+    "reading_protocols": "reading protocols that were started",
+    "reading_cases": "cases that were frozen when they were",
+    "reads_opened": "times that a reader opened a case",
+    "reviews": "answers that readers locked, a phase each; amendments are counted apart",
+    "amendments": "answers that readers changed after they had locked them",
 }
 """What is counted -> what it is."""
 
@@ -132,6 +159,11 @@ _COUNTS = {
     "prompt.created": "asked",
     "generation.failed": "failed",
     "answer.parsed": "answered",
+    "protocol.started": "reading_protocols",
+    "case.frozen": "reading_cases",
+    "read.opened": "reads_opened",
+    "review.locked": "reviews",
+    "review.amended": "amendments",
 }
 
 

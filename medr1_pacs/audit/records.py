@@ -71,6 +71,26 @@ FORMS: Mapping[str, RecordForm] = {
         ),
         (),
     ),
+    "reading_case": RecordForm(
+        1,
+        (
+            "case_id", "protocol_id", "number", "case_kind", "study_id", "study_version_id",
+            "question_row", "rendering_id", "study_answer_id", "truth_source",
+        ),
+        ("model_side", "truth"),
+    ),
+    "review": RecordForm(
+        1,
+        (
+            "review_id", "assignment_id", "read_kind", "arm", "case_id", "account_id", "phase",
+            "version", "is_after_reveal", "confidence", "reasoning_grade", "reasoning_error",
+            "place", "active_ms", "wall_ms",
+        ),
+        (
+            "choice_text", "cannot_assess", "flags", "comment", "reason", "opened_at",
+            "locked_at",
+        ),
+    ),
     "account": RecordForm(1, ("account_id",), ("name",)),
     "project_member": RecordForm(
         1, ("member_id", "account_id", "project_id", "role", "is_from_provider"), ()

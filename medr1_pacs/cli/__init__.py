@@ -10,6 +10,7 @@ query           query, accuracy, snapshots: answers as research sees them
 exporting       export: a project in a folder that can be checked
 auditing        audit: the log, its heads and its key
 references      reference: truths to hold answers against
+protocols       protocols: which cases are read by whom
 accounts        accounts: who may sign in, and what each may do
 administration  db, checkpoints, questions, doctor, demo
 wiring          settings -> the collaborators that commands hand on
@@ -30,6 +31,7 @@ from medr1_pacs.cli import (
     exporting,
     instances,
     processes,
+    protocols,
     quarantine,
     query,
     references,
@@ -72,6 +74,7 @@ studies.studies_app.command("withdraw")(withdrawing.withdraw)
 studies.studies_app.command("certificate")(withdrawing.certificate)
 studies.studies_app.command("due")(withdrawing.due)
 app.add_typer(references.reference_app, name="reference")
+app.add_typer(protocols.protocols_app, name="protocols")
 app.add_typer(studies.studies_app, name="studies")
 app.add_typer(accounts.accounts_app, name="accounts")
 app.add_typer(instances.instances_app, name="instances")

@@ -53,6 +53,10 @@ from medr1_pacs.steps.indexing import Indexer
 
 logger = logging.getLogger(__name__)
 
+READING_DECODERS = 2
+"""Children that decode the frames which readers look at; one is started when the first is asked
+for, the other when two are at once."""
+
 _COMMANDS: dict[ProcessKind, tuple[str, ...]] = {
     ProcessKind.LISTEN: ("listen",),
     ProcessKind.SWEEP: ("sweep",),
@@ -217,20 +221,22 @@ def web() -> None:
     door = load_door(settings)
     research = open_research(settings)
     logger.info(describe_door(settings))
-    app = make_app(
-        research,
-        open_store(settings),
-        open_pictures(settings),
-        exports=open_exports(settings),
-        vault=open_vault_if_given(settings),
-        door=door,
-        site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
-        options=load_questions(settings).options,
-    )
-    serve(
-        app,
-        settings.web_host,
-        settings.web_port,
-        certificate=settings.web_certificate,
-        key=settings.web_key,
-    )
+    with open_decoder(settings, children=READING_DECODERS) as decoder:
+        app = make_app(
+            research,
+            open_store(settings),
+            open_pictures(settings),
+            exports=open_exports(settings),
+            vault=open_vault_if_given(settings),
+            door=door,
+            site_rules=SiteRules(settings.study_quiet_s, load_project_rules(settings.projects)),
+            options=load_questions(settings).options,
+            decoder=decoder,
+        )
+        serve(
+            app,
+            settings.web_host,
+            settings.web_port,
+            certificate=settings.web_certificate,
+            key=settings.web_key,
+        )

@@ -250,9 +250,11 @@ def make_sealer_if_there_is_a_key(settings: Settings, research: Database) -> Sea
         return NoSealer(str(error))
 
 
-def open_decoder(settings: Settings) -> DecoderPool:
+def open_decoder(settings: Settings, *, children: int = 1) -> DecoderPool:
     return DecoderPool(
-        memory_bytes=settings.decode_memory_mb << 20, timeout_s=settings.decode_timeout_s
+        children=children,
+        memory_bytes=settings.decode_memory_mb << 20,
+        timeout_s=settings.decode_timeout_s,
     )
 
 

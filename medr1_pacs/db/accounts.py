@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from medr1_pacs.db.audit import OPERATOR, SERVICE, add_event, new_salt
 from medr1_pacs.db.projects import find_or_add_project
+from medr1_pacs.db.protocols import find_blinded
 from medr1_pacs.db.recording import hash_record
 from medr1_pacs.db.tables import (
     Account,
@@ -240,6 +241,7 @@ def caller_of(session: Session, account: Account, **fields: Any) -> Caller:
         account=account.name,
         is_administrator=account.is_administrator,
         roles=roles,
+        blinded_in=find_blinded(session, account.id),
         **fields,
     )
 

@@ -38,6 +38,10 @@ BIRTHS: Mapping[str, Sequence[str]] = {
     "reference_standard": ("reference.derived", "reference_standard.adopted"),
     "superseded": ("reference.superseded",),
     "plan": ("study.planned",),
+    "reading_protocol": ("protocol.started",),
+    "reading_case": ("case.frozen", "reading_case.adopted"),
+    "adjudication": ("adjudication.planned",),
+    "review": ("review.locked", "review.amended", "review.adopted"),
 }
 """What must have happened for a row to be shown -> the events that tell of it."""
 _GIVEN = "study.project_added"

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from medr1_pacs.audit.canonical import commit, field_salt
 from medr1_pacs.audit.records import FORMS
 from medr1_pacs.db.as_of import AsOf, list_remains
-from medr1_pacs.db.recording import read_records
+from medr1_pacs.db.exported_reading import READ_KINDS, iterate_read
+from medr1_pacs.db.recording import Record, read_records
 from medr1_pacs.db.tables import (
     Instance,
     ProjectStudy,
@@ -203,19 +204,25 @@ def _frames(session: Session, rendering_ids: set[int | None]) -> dict[int | None
 
 
 def iterate_withdrawn(session: Session, as_of: AsOf) -> Iterator[JsonObject]:
-    """Yield what is left of answers and references whose studies the project lost: ids, letters,
-    hashes, by which the hash of the record can still be checked."""
+    """Yield what is left of the records whose studies the project lost: ids, letters, hashes, by
+    which the hash of the record can still be checked."""
     for kind in ("answer", "reference_standard"):
-        form = FORMS[kind]
         for record in read_records(session, kind, list_remains(session, as_of, kind)):
-            if record.object_id in as_of.unborn[kind]:
-                continue
-            line: JsonObject = {"kind": kind, "id": record.object_id}
-            commitments = record.commit(kind)
-            if commitments is not None:
-                line["record"] = {name: record.values[name] for name in form.in_the_open}
-                # In the order of the form: those that were kept come in one of the database.
-                line["commitments"] = {
-                    name: commitments[name] for name in form.committed if name in commitments
-                }
-            yield line
+            if record.object_id not in as_of.unborn[kind]:
+                yield _remains(kind, record)
+    for kind in READ_KINDS:
+        for record in iterate_read(session, as_of, kind):
+            if record.values["study_id"] in as_of.lost:
+                yield _remains(kind, record)
+
+
+def _remains(kind: str, record: Record) -> JsonObject:
+    form, line = FORMS[kind], {"kind": kind, "id": record.object_id}
+    commitments = record.commit(kind)
+    if commitments is not None:
+        line["record"] = {name: record.values[name] for name in form.in_the_open}
+        # In the order of the form: those that were kept come in one of the database.
+        line["commitments"] = {
+            name: commitments[name] for name in form.committed if name in commitments
+        }
+    return line

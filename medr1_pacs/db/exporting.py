@@ -13,10 +13,19 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.events import Event
 from medr1_pacs.audit.notes import VerifierKey
+from medr1_pacs.audit.reading_events import ReadingEvents
 from medr1_pacs.db.as_of import IdSet, look_back
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.exported_answers import iterate_answers, iterate_left_out, iterate_wide
 from medr1_pacs.db.exported_events import iterate_events, list_members
+from medr1_pacs.db.exported_reading import (
+    iterate_assignments,
+    iterate_cases,
+    iterate_judged,
+    iterate_people,
+    iterate_protocols,
+    iterate_reviews,
+)
 from medr1_pacs.db.exported_tables import (
     iterate_checkpoints,
     iterate_questions,
@@ -34,6 +43,7 @@ from medr1_pacs.db.tables import (
 from medr1_pacs.db.verifying import see_one_moment
 from medr1_pacs.errors import ExportRefused
 from medr1_pacs.filters import AnswerFilters
+from medr1_pacs.records.judged import JudgedProtocol
 from medr1_pacs.records.words import JsonObject
 
 
@@ -68,6 +78,24 @@ class ExportReader:
 
     def selections(self) -> Iterator[JsonObject]:
         return iterate_selections(self._session, self._as_of)
+
+    def cases(self) -> Iterator[JsonObject]:
+        return iterate_cases(self._session, self._as_of)
+
+    def reviews(self, *, hidden: Collection[str]) -> Iterator[JsonObject]:
+        return iterate_reviews(self._session, self._as_of, hidden=hidden)
+
+    def protocols(self, events: ReadingEvents, *, shows_times: bool) -> Iterator[JsonObject]:
+        return iterate_protocols(self._session, self._as_of, events, shows_times=shows_times)
+
+    def people(self) -> Iterator[JsonObject]:
+        return iterate_people(self._session, self._as_of)
+
+    def assignments(self, events: ReadingEvents) -> Iterator[JsonObject]:
+        return iterate_assignments(self._session, self._as_of, events)
+
+    def judged(self) -> Iterator[JudgedProtocol]:
+        return iterate_judged(self._session, self._as_of)
 
     def withdrawn(self) -> Iterator[JsonObject]:
         return iterate_withdrawn(self._session, self._as_of)

@@ -91,6 +91,17 @@ def record_snapshot(database: Database, project: str, name: str, how: How, *, ac
         add_event(session, Reading.SNAPSHOT_VIEWED, "snapshot", row_id, actor=actor, new=new)
 
 
+def record_results(
+    database: Database, protocol_id: int, how: How, *, file: str | None = None, actor: str
+) -> None:
+    """Record that somebody looks at the results of a reading protocol; `file`: a name of ours."""
+    with database.write() as session:
+        new = {"how": how.value} | ({"file": file} if file is not None else {})
+        add_event(
+            session, Reading.RESULTS_VIEWED, "reading_protocol", protocol_id, actor=actor, new=new
+        )
+
+
 def record_study(database: Database, study_id: int, *, actor: str) -> None:
     """Record that somebody looks at the page of a study."""
     with database.write() as session:

@@ -16,11 +16,18 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from medr1_pacs.audit.records import FORMS, commit_fields, record_sha256
-from medr1_pacs.db.audit import SERVICE, RecordTold, add_record_events, write_events
+from medr1_pacs.db.audit import (
+    SERVICE,
+    RecordTold,
+    add_record_events,
+    canonical_time,
+    write_events,
+)
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.tables import (
     Account,
     Answer,
+    Assignment,
     Base,
     Checkpoint,
     Generation,
@@ -29,13 +36,15 @@ from medr1_pacs.db.tables import (
     ProjectMember,
     Prompt,
     Question,
+    ReadingCase,
     ReferenceStandard,
     ReferenceStatement,
     Rendering,
+    Review,
     Series,
 )
 
-_NO_TEXTS = ("versions", "stated_by")
+_NO_TEXTS = ("versions", "stated_by", "opened_at", "locked_at")
 """Committed fields that stay when a record's texts go: they tell nothing of a patient."""
 
 
@@ -100,6 +109,9 @@ def _record(kind: str, row: Any) -> Record:
         said = json.dumps(values.pop("decoding"), sort_keys=True)
         if hashlib.sha256(said.encode()).hexdigest() != values["decoding_sha256"]:
             values["decoding_sha256"] = None  # which of the two was changed, no hash can say
+    for name in ("opened_at", "locked_at"):
+        if name in values:
+            values[name] = canonical_time(values[name])
     if "definition" in values:
         values["definition"] = json.dumps(
             values["definition"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
@@ -139,6 +151,8 @@ _TOLD: Mapping[str, Sequence[str]] = {
     "checkpoint": ("checkpoint", "checkpoint_revision", "checkpoint_sha256"),
     "reference_standard": ("source", "unit", "version"),
     "reference_statement": ("unit", "version"),
+    "reading_case": ("protocol_id", "number"),
+    "review": ("assignment_id", "case_id", "phase", "version"),
     "account": ("account_id",),
     "project_member": ("account_id", "role", "project"),
 }
@@ -291,6 +305,57 @@ def _checkpoints() -> Select[Any]:
     )
 
 
+def _cases() -> Select[Any]:
+    return _select(
+        ReadingCase,
+        case_id=ReadingCase.id,
+        protocol_id=ReadingCase.protocol_id,
+        number=ReadingCase.number,
+        case_kind=ReadingCase.kind,
+        study_id=ReadingCase.study_id,
+        study_version_id=ReadingCase.study_version_id,
+        question_row=ReadingCase.question_id,
+        rendering_id=ReadingCase.rendering_id,
+        study_answer_id=ReadingCase.study_answer_id,
+        truth_source=ReadingCase.truth_source,
+        model_side=ReadingCase.model_side,
+        truth=ReadingCase.truth,
+    )
+
+
+def _reviews() -> Select[Any]:
+    statement = _select(
+        Review,
+        study_id=ReadingCase.study_id,  # not hashed, as it follows from the case
+        review_id=Review.id,
+        assignment_id=Review.assignment_id,
+        read_kind=Assignment.kind,
+        arm=Assignment.arm,
+        case_id=Review.case_id,
+        account_id=Review.account_id,
+        phase=Review.phase,
+        version=Review.version,
+        is_after_reveal=Review.is_after_reveal,
+        confidence=Review.confidence,
+        reasoning_grade=Review.reasoning_grade,
+        reasoning_error=Review.reasoning_error,
+        place=Review.place,
+        active_ms=Review.active_ms,
+        wall_ms=Review.wall_ms,
+        choice_text=Review.choice_text,
+        cannot_assess=Review.cannot_assess,
+        flags=Review.flags,
+        comment=Review.comment,
+        reason=Review.reason,
+        opened_at=Review.opened_at,
+        locked_at=Review.locked_at,
+    )
+    # Outer: a review whose case or read is gone is not the one that was hashed, and there.
+    return statement.outerjoin(ReadingCase, ReadingCase.id == Review.case_id).outerjoin(
+        Assignment, Assignment.id == Review.assignment_id
+    )
+
+
 def _accounts() -> Select[Any]:
     return _select(Account, account_id=Account.id, name=Account.name)
 
@@ -326,6 +391,8 @@ _SOURCES: Mapping[str, _Source] = {
     "reference_statement": _Source(ReferenceStatement, ReferenceStatement.id, _statements),
     "question": _Source(Question, Question.id, _questions),
     "checkpoint": _Source(Checkpoint, Checkpoint.id, _checkpoints),
+    "reading_case": _Source(ReadingCase, ReadingCase.id, _cases),
+    "review": _Source(Review, Review.id, _reviews),
     "account": _Source(Account, Account.id, _accounts),
     "project_member": _Source(ProjectMember, ProjectMember.id, _members),
 }

@@ -18,6 +18,7 @@ from medr1_pacs.db.audit import canonical_event
 from medr1_pacs.db.rows import iterate_chunks
 from medr1_pacs.db.tables import (
     Answer,
+    Assignment,
     AuditEvent,
     AuditHead,
     AuditLeaf,
@@ -26,10 +27,13 @@ from medr1_pacs.db.tables import (
     Project,
     ProjectMember,
     Prompt,
+    ReadingCase,
+    ReadingProtocol,
     ReferenceImport,
     ReferenceStandard,
     ReferenceStatement,
     Rendering,
+    Review,
     Series,
     Snapshot,
     Withdrawal,
@@ -446,6 +450,13 @@ def _prompts(*joined: tuple[Any, Any], key: Any) -> Select[Any]:
     )
 
 
+def _by_protocol(table: Any, protocol_id: Any, *through: Any) -> Select[Any]:
+    statement = select(table.id, ReadingProtocol.project_id).select_from(table)
+    for each in through:
+        statement = statement.join(each, each.id == table.case_id)
+    return statement.join(ReadingProtocol, ReadingProtocol.id == protocol_id)
+
+
 _RUN = (Generation, Generation.prompt_id == Prompt.id)
 _STUDY_OF: Mapping[str, Any] = {
     "instance": lambda: _by_series(Instance),
@@ -466,4 +477,8 @@ _PROJECT_OF: Mapping[str, Any] = {
     ),
     "withdrawal": lambda: select(Withdrawal.id, Withdrawal.project_id),
     "project_member": lambda: select(ProjectMember.id, ProjectMember.project_id),
+    "reading_protocol": lambda: select(ReadingProtocol.id, ReadingProtocol.project_id),
+    "reading_case": lambda: _by_protocol(ReadingCase, ReadingCase.protocol_id),
+    "assignment": lambda: _by_protocol(Assignment, Assignment.protocol_id),
+    "review": lambda: _by_protocol(Review, ReadingCase.protocol_id, ReadingCase),
 }

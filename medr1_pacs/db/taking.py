@@ -56,6 +56,7 @@ from medr1_pacs.db.tables import (
     Study,
     StudyVersion,
 )
+from medr1_pacs.db.taking_reads import take_reads
 from medr1_pacs.records.withdrawals import UnfinishedWithdrawal
 from medr1_pacs.records.words import (
     GenerationState,
@@ -314,6 +315,7 @@ def _take_use(session: Session, study_id: int, project_id: int, now: datetime) -
         # Its pseudonyms stay: whoever has an older export finds by them what to delete.
         .values(withdrawn_at=now, shown_study_date=None, date_shift_days=None, is_named=True)
     )
+    take_reads(session, study_id, project_id, now)
     session.execute(
         delete(AnswerFacet).where(
             AnswerFacet.project_id == project_id, AnswerFacet.study_id == study_id

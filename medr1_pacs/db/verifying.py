@@ -25,9 +25,12 @@ from medr1_pacs.db.tables import (
     Project,
     ProjectMember,
     ProjectStudy,
+    ReadingProtocol,
     ReferenceStandard,
     Study,
 )
+from medr1_pacs.errors import ProtocolRefused
+from medr1_pacs.reviews.protocols import restore_protocol
 
 _CHUNK = 5_000
 
@@ -218,6 +221,27 @@ def list_superseded(session: Session) -> set[int]:
             select(ReferenceStandard.id).where(ReferenceStandard.superseded_at.is_not(None))
         )
     )
+
+
+def list_protocols(session: Session) -> dict[int, tuple[str, str]]:
+    """Return reading protocol -> the hash of its definition, and its state.
+
+    A definition of which no hash can be made has none, and neither has one whose hash is another.
+    """
+    columns = (
+        ReadingProtocol.id,
+        type_coerce(ReadingProtocol.state, String).label("state"),  # whatever stands there
+        ReadingProtocol.definition,
+        ReadingProtocol.definition_sha256,
+    )
+    found = {}
+    for row in session.execute(select(*columns).order_by(ReadingProtocol.id)):
+        try:
+            digest = restore_protocol(row.definition).definition_sha256
+        except (ProtocolRefused, *UNREADABLE):
+            digest = ""
+        found[row.id] = digest if digest == row.definition_sha256 else "", row.state
+    return found
 
 
 def see_one_moment(session: Session) -> None:

@@ -11,14 +11,19 @@ from medr1_pacs.audit.events import Event
 TOLD_IS_SHOWN = frozenset(
     {
         "account.role_given", "account.role_removed", "accuracy.queried", "answer.adopted",
-        "answer.parsed", "answer.viewed", "answers.queried", "checkpoint.adopted",
+        "adjudication.planned", "answer.parsed", "answer.viewed", "answers.queried",
+        "case.frozen", "case.withdrawn", "checkpoint.adopted",
         "checkpoint.registered", "export.downloaded", "export.removed", "export.requested",
         "generation.failed", "generation.generated", "log.key_rotated", "log.restarted",
-        "project.exported", "project_member.adopted", "prompt.created", "prompt.kept",
-        "prompt.withdrawn", "question.adopted", "question.registered", "reference.derived",
+        "project.exported", "project_member.adopted", "protocol.finished", "protocol.started",
+        "protocol.stopped", "protocol.unblinded", "prompt.created", "prompt.kept",
+        "prompt.withdrawn", "question.adopted", "question.registered", "read.opened",
+        "reading.results_viewed",
+        "reading_case.adopted", "reference.derived",
         "reference.imported", "reference.stated", "reference.superseded",
         "reference_standard.adopted", "reference_statement.adopted", "rendering.failed",
-        "rendering.lost", "rendering.rendered", "rendering.succeeded", "snapshot.viewed",
+        "rendering.lost", "rendering.rendered", "rendering.succeeded", "review.adopted",
+        "review.amended", "review.locked", "snapshot.viewed",
         "study.created", "study.planned", "study.project_added", "study.prompts_withdrawn",
         "study.reopened", "study.retried", "study.state_changed",
     }

@@ -138,6 +138,158 @@ class ExportedSelection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedProtocol:
+    """A reading protocol of the project; filters of an export leave nothing of reading out."""
+
+    protocol_id: int
+    """Row number."""
+    name: str
+    """Its name."""
+    version: int
+    """From 1; another wording is another version."""
+    title: str
+    """What it is about, as its lead wrote."""
+    definition: str
+    """All of it, as canonical JSON, with the number of its readers and adjudicators in the place of
+    their names."""
+    definition_sha256: str
+    """SHA-256 of `definition`."""
+    state: str
+    """As of the export: `started`, `finished` or `stopped`."""
+    started_at: str | None
+    """When it was started; empty where times are hidden."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedPerson:
+    """What somebody is in a reading protocol; names are not shown."""
+
+    protocol_id: int
+    """Row number in `reading_protocols`."""
+    account_id: int
+    """Number of the account."""
+    part: str
+    """`reader` or `adjudicator`."""
+    label: str
+    """As others know them: `Reader A`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedCase:
+    """A case of a reading protocol as it was frozen when that started."""
+
+    case_id: int
+    """Row number."""
+    protocol_id: int
+    """Row number in `reading_protocols`."""
+    number: int
+    """Of the case in its protocol, from 1."""
+    case_kind: str
+    """`case`; `control` and `practice` are not evaluated with the others."""
+    study_instance_uid: str | None
+    """Pseudonymous; empty: the project has no name for it yet."""
+    study_id: int
+    """Row number of the study."""
+    study_version_id: int
+    """Row number of the study's version that is read."""
+    question_row: int
+    """Row number in `questions`."""
+    question_id: str
+    """Id in the question bank."""
+    rendering_id: int | None
+    """Row number of the picture; empty: the whole study is the case."""
+    study_answer_id: int | None
+    """Row number of the model's answers, put together; empty: there was none."""
+    model_side: Mapping[str, str | int] | None
+    """What was to be shown of the model: its choice, and choice, reasoning and picture of each
+    frame; empty: no model answered."""
+    truth: str | None
+    """The right option by the references when the protocol started; empty: not known."""
+    truth_source: str | None
+    """Whose reference it was."""
+    record_salt: str
+    """16 random bytes, as hex, that `model_side` and `truth` are hashed with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedAssignment:
+    """A planned read of a case, as events say how far it was at the export."""
+
+    assignment_id: int
+    """Row number."""
+    case_id: int
+    """Row number in `reading_cases`; of a case that was withdrawn, in `withdrawn`."""
+    read_kind: str
+    """`first`, `second`, `repeat`, `adjudication` or `practice`."""
+    arm: str
+    """In which order the reader meets the case and the model's side: `blind`, `sequential`,
+    `assisted`; `adjudication`."""
+    is_pooled: bool
+    """It was planned for whoever comes first."""
+    account_id: int | None
+    """Number of the account whose it is; empty: nobody's yet."""
+    place: int | None
+    """How many reads of the protocol its reader had opened when this was, itself included; empty:
+    not opened."""
+    state: str
+    """`planned`, `open` (also where its claim has expired), `done` or `dropped`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedReview:
+    """What a reader locked of a case in a phase; an amendment is a row of its own."""
+
+    review_id: int
+    """Row number."""
+    assignment_id: int
+    """Row number in `assignments`."""
+    read_kind: str
+    """Of the assignment."""
+    arm: str
+    """Of the assignment."""
+    case_id: int
+    """Row number in `reading_cases`."""
+    account_id: int
+    """Number of the reader's account."""
+    phase: str
+    """What the reader had seen besides the case: `blind`, `assisted`, `adjudication`."""
+    version: int
+    """From 1; a higher one is an amendment."""
+    is_after_reveal: bool
+    """An amendment by somebody who had seen more than its phase shows: not evaluated."""
+    choice_text: str | None
+    """The option that was chosen; empty: it could not be assessed."""
+    cannot_assess: str | None
+    """Why it could not be; shown only where reasons are, since it may name somebody."""
+    confidence: int | None
+    """0 to 100."""
+    flags: Sequence[str]
+    """What else was said of the case, by its words."""
+    reasoning_grade: int | None
+    """Of the model's reasoning, 1 (wrong) to 5."""
+    reasoning_error: str | None
+    """What is wrong with the reasoning."""
+    comment: str | None
+    """Shown only where reasons are."""
+    reason: str | None
+    """Of an amendment; shown only where reasons are."""
+    place: int
+    """Of the read among those of its reader, from 1."""
+    active_ms: int
+    """How long the reader was at it by their browser, in ms."""
+    wall_ms: int
+    """From opening the phase to locking it, in ms."""
+    opened_at: str | None
+    """When the phase was opened; shown only where times are."""
+    locked_at: str | None
+    """When it was locked; shown only where times are."""
+    salts: Mapping[str, str]
+    """Field -> the salt that it is hashed with, of those that are shown."""
+    commitments: Mapping[str, str]
+    """Field -> the hash in its place, of those that are not shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedAccount:
     """A person with a role in the project; names are not shown."""
 
@@ -207,7 +359,7 @@ class ExportedRemains:
     """What is left of a record that was withdrawn, a line of JSON: enough to check its hash."""
 
     kind: str
-    """`answer`, or `reference_standard`."""
+    """`answer`, `reference_standard`, `reading_case` or `review`."""
     id: int
     """Its row number."""
     record: Mapping[str, str | int | None]
@@ -224,6 +376,11 @@ TABLES: Mapping[str, type] = {
     "checkpoints": ExportedCheckpoint,
     "references": ExportedReference,
     "selections": ExportedSelection,
+    "reading_protocols": ExportedProtocol,
+    "reading_people": ExportedPerson,
+    "reading_cases": ExportedCase,
+    "assignments": ExportedAssignment,
+    "reviews": ExportedReview,
     "accounts": ExportedAccount,
     "left_out": LeftOutAnswer,
     "counts": ExportedCount,

@@ -29,6 +29,9 @@ class Caller:
     is_administrator: bool = False
     roles: Mapping[str, frozenset[Role]] = field(default_factory=dict)
     """Project name -> what the account is there; a token's project alone, where it names one."""
+    blinded_in: frozenset[str] = frozenset()
+    """Projects of which the person sees no answers, in whatever role, until a reading protocol that
+    they are in is over."""
     scopes: frozenset[Scope] | None = None
     """Of a token; None for a browser, which may do all that its account may."""
     session_id: int | None = None
@@ -42,6 +45,10 @@ class Caller:
 
     def has_scope(self, scope: Scope) -> bool:
         return self.scopes is None or scope in self.scopes
+
+    def is_blinded(self, project: str | None = None) -> bool:
+        """Whether answers of a project, or of any, are hidden from the person at the moment."""
+        return bool(self.blinded_in) if project is None else project in self.blinded_in
 
     def has_role(self, project: str, *roles: Role) -> bool:
         return not self.roles.get(project, frozenset()).isdisjoint(roles)

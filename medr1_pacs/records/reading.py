@@ -12,6 +12,7 @@ class Reading(StrEnum):
     ANSWERS_LISTED = "answers.listed"  #: of the whole site, with real UIDs
     ANSWER_VIEWED = "answer.viewed"
     ACCURACY_QUERIED = "accuracy.queried"
+    RESULTS_VIEWED = "reading.results_viewed"  #: of a reading protocol, on the page or as a file
     SNAPSHOT_VIEWED = "snapshot.viewed"  #: or its answers, or whether they are unchanged
     STUDIES_LISTED = "studies.listed"  #: of the whole site, with real UIDs
     STUDY_VIEWED = "study.viewed"  #: with real UIDs
@@ -24,6 +25,7 @@ class How(StrEnum):
     PAGE = "page"
     API = "api"
     PICTURE = "picture"  #: by the API, without its answer
+    IMRMC = "imrmc"  #: the results of a reading protocol, as that program takes them
     CSV = "csv"  #: by page, API or command
     JSONL = "jsonl"
     SQLITE = "sqlite"

@@ -12,19 +12,28 @@
     resize.py             display values -> the model's picture
     png.py                uint8 -> PNG bytes
     frame.py              the steps above in their order, and the recipe that names them
+    geometry.py           how large a pixel is, and how fast frames follow each other
+    orientation.py        which side of the patient each edge is
+    reader_frame.py       stored values -> what a reader's browser windows, equal to frame.py
+    reader_message.py     that as bytes
 
 Pure functions: no files, no database, no settings, and the Dataset is never written to.
 """
 
 from medr1_pacs.rendering.frame import RENDERER_VERSION, DisplayFrame, recipe_of, render_frame
 from medr1_pacs.rendering.png import encode_png, hash_pixels
+from medr1_pacs.rendering.reader_frame import ReaderFrame, build_reader_frame
+from medr1_pacs.rendering.reader_message import encode_frame
 from medr1_pacs.rendering.resize import MODEL_PICTURE_PX, draw_model_picture
 
 __all__ = [
     "MODEL_PICTURE_PX",
     "RENDERER_VERSION",
     "DisplayFrame",
+    "ReaderFrame",
+    "build_reader_frame",
     "draw_model_picture",
+    "encode_frame",
     "encode_png",
     "hash_pixels",
     "recipe_of",

@@ -84,7 +84,7 @@ def _render_grayscale(
 ) -> DisplayFrame:
     # Each step maps a value without regard to its place, so it is applied once to every value
     # that can occur and looked up for the pixels: three to four times faster than by pixel.
-    values, pixels = _every_value_once(stored_values)
+    values, pixels = every_value_once(stored_values)
     modality_values = apply_modality_lut(values, header, frame_index)
     padding = is_padding(values, header)
 
@@ -97,10 +97,11 @@ def _render_grayscale(
     return DisplayFrame(display[pixels], voi.window, voi.source)
 
 
-def _every_value_once(stored_values: np.ndarray) -> tuple[np.ndarray, np.ndarray | EllipsisType]:
+def every_value_once(stored_values: np.ndarray) -> tuple[np.ndarray, np.ndarray | EllipsisType]:
     """Return values and an index such that ``values[index]`` is `stored_values`.
 
-    Values of more than 16 bits and floats are returned as they are.
+    The values are consecutive integers, at most 65,536. Values that span more than 16 bits, and
+    floats, are returned as they are.
     """
     if stored_values.dtype.kind not in "iu" or stored_values.size == 0:
         return stored_values, ...

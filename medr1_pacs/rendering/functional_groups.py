@@ -73,11 +73,29 @@ def find_items(item: Dataset, keyword: str) -> list[Dataset]:
 
 def find_number(item: Dataset, keyword: str) -> float | None:
     """Return an element's first value if it is a finite number."""
+    numbers = find_numbers(item, keyword)
+    return numbers[0] if numbers else None
+
+
+def find_numbers(item: Dataset, keyword: str) -> list[float | None]:
+    """Return an element's values in their order, None for each that is no finite number."""
     value = find_value(item, keyword)
-    if isinstance(value, str | bytes):
-        return None
+    if value is None or isinstance(value, str | bytes):
+        return []
+    return [_as_number(entry) for entry in (value if hasattr(value, "__iter__") else [value])]
+
+
+def find_texts(item: Dataset, keyword: str) -> list[str]:
+    """Return an element's values as texts in their order."""
+    value = find_value(item, keyword)
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return [str(entry) for entry in (value if hasattr(value, "__iter__") else [value])]
+
+
+def _as_number(value: Any) -> float | None:
     try:
-        number = float(next(iter(value)) if hasattr(value, "__iter__") else value)
-    except (ValueError, TypeError, StopIteration):
+        number = float(value)
+    except (ValueError, TypeError):
         return None
     return number if math.isfinite(number) else None

@@ -11,11 +11,14 @@ from medr1_pacs.rendering.functional_groups import find_value
 def apply_presentation(
     display: np.ndarray, header: Dataset, photometric_interpretation: str
 ) -> np.ndarray:
-    """Invert display values (uint8, any shape) for MONOCHROME1 or Presentation LUT Shape INVERSE.
+    """Invert display values (uint8, any shape) where `is_inverted` says so."""
+    return 255 - display if is_inverted(header, photometric_interpretation) else display
+
+
+def is_inverted(header: Dataset, photometric_interpretation: str) -> bool:
+    """Tell whether low values are bright: MONOCHROME1, or Presentation LUT Shape INVERSE.
 
     Digital X-ray objects say both of the same picture, so both together invert once.
     """
     shape = find_value(header, "PresentationLUTShape")
-    if photometric_interpretation == "MONOCHROME1" or shape == "INVERSE":
-        return 255 - display
-    return display
+    return photometric_interpretation == "MONOCHROME1" or shape == "INVERSE"

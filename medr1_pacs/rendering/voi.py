@@ -5,14 +5,23 @@ What is applied is returned with its source, so that a page can show what the mo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 
 import numpy as np
 from pydicom import Dataset
 
+from medr1_pacs.errors import PixelDataUnusable
 from medr1_pacs.records.planned import VoiWindow, WindowRequest
-from medr1_pacs.rendering.functional_groups import find_items, find_macro, find_number, find_value
+from medr1_pacs.rendering.functional_groups import (
+    find_items,
+    find_macro,
+    find_numbers,
+    find_texts,
+    find_value,
+)
 from medr1_pacs.rendering.lut import LookupTable, find_lut
 
 PERCENTILES = (1.0, 99.0)
@@ -35,6 +44,8 @@ class Voi:
     window: VoiWindow | None = None
     function: VoiFunction = VoiFunction.LINEAR
     lut: LookupTable | None = None
+    explanation: str = ""
+    """What the object says of one of its own, as `LUNG`; most devices say nothing."""
 
 
 def choose_voi(header: Dataset, frame_index: int, request: WindowRequest) -> Voi | None:
@@ -45,9 +56,9 @@ def choose_voi(header: Dataset, frame_index: int, request: WindowRequest) -> Voi
     """
     if request.preset is not None:
         return Voi(_join("preset", request.preset_name), request.preset)
-    own = _find_own_voi(header, frame_index)
-    if own is not None:
-        return own
+    own = find_own_vois(header, frame_index)
+    if own:
+        return own[0]
     if request.fallback is not None:
         return Voi(_join("fallback", request.fallback_name), request.fallback)
     return None
@@ -57,30 +68,58 @@ def _join(kind: str, name: str | None) -> str:
     return f"{kind} {name}" if name else kind
 
 
-def _find_own_voi(header: Dataset, frame_index: int) -> Voi | None:
+def find_own_vois(header: Dataset, frame_index: int) -> list[Voi]:
+    """Return an object's own alternatives, in the device's order of preference.
+
+    Lookup tables come before windows. Where the first of either breaks the standard, the others
+    of its kind are not trusted.
+    """
     macro = find_macro(header, frame_index, "FrameVOILUTSequence")
     is_little_endian = header.original_encoding[1] is not False
-    for item in find_items(macro, "VOILUTSequence")[:1]:
+    return _find_luts(macro, is_little_endian=is_little_endian) + _find_windows(macro)
+
+
+def _find_luts(macro: Dataset, *, is_little_endian: bool) -> list[Voi]:
+    vois: list[Voi] = []
+    for item in find_items(macro, "VOILUTSequence"):
         lut = find_lut(item, "LUTDescriptor", "LUTData", is_little_endian=is_little_endian)
         if lut is not None:
-            return Voi("object lut", lut=lut)
+            explanation = " ".join(find_texts(item, "LUTExplanation"))
+            vois.append(Voi("object lut", lut=lut, explanation=explanation))
+        elif not vois:
+            break
+    return vois
 
-    # The first of several alternatives: the order is the device's order of preference.
-    center, width = find_number(macro, "WindowCenter"), find_number(macro, "WindowWidth")
-    if center is None or width is None or width < 1:
-        return None
+
+def _find_windows(macro: Dataset) -> list[Voi]:
     try:
         function = VoiFunction(find_value(macro, "VOILUTFunction") or VoiFunction.LINEAR)
     except ValueError:
         function = VoiFunction.LINEAR
     source = "object" if function is VoiFunction.LINEAR else f"object {function.value.lower()}"
-    return Voi(source, VoiWindow(center, width), function)
+    vois: list[Voi] = []
+    for center, width, explanation in zip_longest(
+        find_numbers(macro, "WindowCenter"),
+        find_numbers(macro, "WindowWidth"),
+        find_texts(macro, "WindowCenterWidthExplanation"),
+    ):
+        if center is not None and width is not None and width >= 1:
+            window = VoiWindow(center, width)
+            vois.append(Voi(source, window, function, explanation=explanation or ""))
+        elif not vois:
+            break
+    return vois
 
 
 def percentile_voi(modality_values: np.ndarray) -> Voi:
     """Span the window from the 1st to the 99th percentile of the values.
 
     A frame that is nearly all of one value (a mask, a few bright dots) spans all its values.
+
+    Raises
+    ------
+    PixelDataUnusable
+        They are farther apart than float64 reaches.
     """
     values = modality_values[np.isfinite(modality_values)]
     if values.size == 0:
@@ -88,8 +127,15 @@ def percentile_voi(modality_values: np.ndarray) -> Voi:
     low, high = (float(value) for value in np.percentile(values, PERCENTILES))
     if low == high:
         low, high = float(values.min()), float(values.max())
+    require_finite_span(low, high)
     # The LINEAR function's half step: this window maps `low` to 0 and `high` to 255.
     return Voi("percentiles", VoiWindow((low + high + 1) / 2, high - low + 1))
+
+
+def require_finite_span(low: float, high: float) -> None:
+    """Raise PixelDataUnusable where two values are farther apart than float64 reaches."""
+    if not math.isfinite(high - low):
+        raise PixelDataUnusable("the values of the frame are too far apart to be windowed")
 
 
 def apply_voi(modality_values: np.ndarray, voi: Voi) -> np.ndarray:

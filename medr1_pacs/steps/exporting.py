@@ -11,6 +11,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -36,6 +37,7 @@ from medr1_pacs.audit.export_form import (
 )
 from medr1_pacs.audit.merkle import Frontier
 from medr1_pacs.audit.notes import TreeHead, VerifierKey, parse_note
+from medr1_pacs.audit.reading_events import ReadingEvents
 from medr1_pacs.audit.signing import SigningKey
 from medr1_pacs.db.as_of import IdSet
 from medr1_pacs.db.exporting import ExportReader, open_export
@@ -50,6 +52,7 @@ from medr1_pacs.records.dictionary import DictionaryEntry, describe_fields
 from medr1_pacs.records.exported import LINES, TABLES
 from medr1_pacs.records.words import JsonObject, TableFormat
 from medr1_pacs.steps.exporting_lists import MedR1Lists
+from medr1_pacs.steps.exporting_results import write_results
 from medr1_pacs.storage.export_folder import ExportFolder
 from medr1_pacs.storage.pictures import PictureStore
 from medr1_pacs.verifier.standalone import assemble_verifier
@@ -65,7 +68,8 @@ class ExportRequest:
     shows_times: bool = False
     """Show when things happened, which gives the days of studies away."""
     shows_reasons: bool = False
-    """Show the reasons that people and programs gave, which may name a file or a person."""
+    """Show the reasons that people and programs gave, and what readers wrote, which may name a file
+    or a person."""
     has_pictures: bool = True
     """Lay the pictures beside the lists of Med-R1."""
 
@@ -112,6 +116,7 @@ def write_export(
         export = _Export(out, request, reader, pictures)
         export.write_rows()
         export.write_log(tree, key.verifier)
+        export.write_reading()
     export.write_words()
     export.write_manifest(head, tree, key)
     return Exported(out.rows, tree.size, export.pictures_lost)
@@ -149,6 +154,7 @@ class _Export:
         self._counts = dict.fromkeys(COUNTED, 0)
         self._roles: dict[int, tuple[list[str], list[str]]] = {}
         self._closed: set[int] = set()
+        self._reading = ReadingEvents()
         self._statements: list[str] = []
         self._dates = ""
         self._wide_columns: list[str] = []
@@ -170,10 +176,17 @@ class _Export:
         self._write("left_out", reader.left_out(self._exported))
         self._write("selections", self._note_questions(reader.selections()))
         self._write("references", self._note_questions(reader.references()))
+        self._write("reading_cases", self._note_questions(reader.cases()))
+        self._write("reviews", reader.reviews(hidden=self._hidden_of_reviews()))
         self._write("questions", reader.questions(self._questions))
         self._write("checkpoints", reader.checkpoints(self._checkpoints))
         lines = map(json_line, self._note_withdrawn(reader.withdrawn()))
         self._folder.write_lines(WITHDRAWN, lines)
+
+    def _hidden_of_reviews(self) -> list[str]:
+        times, texts = ("opened_at", "locked_at"), ("cannot_assess", "comment", "reason")
+        request = self._request
+        return [*(() if request.shows_times else times), *(() if request.shows_reasons else texts)]
 
     def _note_answers(
         self, table: Table, rows: Iterable[Cells], lists: MedR1Lists
@@ -250,6 +263,10 @@ class _Export:
         for seq, event in events:
             told = event.told
             count_event(self._counts, event.action, told)
+            with suppress(
+                KeyError, TypeError, AttributeError
+            ):  # the verifier says what has no form
+                self._reading.follow(event.action, event.object_id, event.account_id, told, seq)
             follow_role(
                 self._roles, self._closed, event.action, event.object_id, told,
                 self._request.project,
@@ -260,6 +277,15 @@ class _Export:
                 shows_times=self._request.shows_times,
                 shows_reasons=self._request.shows_reasons,
             )
+
+    def write_reading(self) -> None:
+        """Write of reading protocols what follows from the events."""
+        reader, events = self._reader, self._reading
+        shows_times = self._request.shows_times
+        self._write("reading_protocols", reader.protocols(events, shows_times=shows_times))
+        self._write("reading_people", reader.people())
+        self._write("assignments", reader.assignments(events))
+        write_results(self._folder, reader.judged(), self._hidden_of_reviews())
 
     # -- what explains it --------------------------------------------------------------------------
 

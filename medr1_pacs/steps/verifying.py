@@ -43,6 +43,7 @@ from medr1_pacs.db.verifying import (
     list_heads,
     list_held_roles,
     list_past_without_event,
+    list_protocols,
     list_studies,
     list_superseded,
     list_unreadable,
@@ -127,6 +128,7 @@ def verify_database(
         records.compare_uses(list_uses(session))
         records.compare_closed(list_closed(session))
         records.compare_superseded(list_superseded(session))
+        records.compare_protocols(list_protocols(session))
         for event_id in list_past_without_event(session):
             report.add(f"what event {event_id} kept", "no such event keeps anything: put in")
         for study_id in list_faults(session):
@@ -333,6 +335,9 @@ def _misrecorded(heads: Sequence[Head]) -> Iterator[str]:
 _BY_EVENT = tuple(kind for kind in FORMS if kind != "project_member")
 """Records that are never deleted; roles are, and are compared with all that was given and taken."""
 
+_READ_KINDS = ("reading_case", "review")
+"""Records of reading protocols: they are a project's, which may lose a study that others keep."""
+
 _Read = Callable[[str, Collection[int]], Iterable[Record]]
 
 
@@ -347,7 +352,9 @@ class _Records:
         self._past_gone: list[tuple[int, int | None]] = []
         self._uses: set[tuple[int, str]] = set()
         self._ended_uses: set[tuple[int, str]] = set()
-        self._hidden: list[tuple[str, int, set[int], int | None]] = []
+        self._hidden: list[tuple[str, int, set[int], int | None, int | None]] = []
+        self._withdrawn_cases: set[int] = set()
+        self._protocols: dict[int, tuple[str, str]] = {}
         self._closed: set[int] = set()
         self._superseded: set[int] = set()
 
@@ -419,7 +426,9 @@ class _Records:
         elif record.commitments is not None:
             study_id, patient_id = (record.values.get(key) for key in ("study_id", "patient_id"))
             studies = {study_id} if study_id is not None else set()
-            self._hidden.append((kind, record.object_id, studies, patient_id))
+            is_read = kind in _READ_KINDS
+            case_id = record.values["case_id"] if is_read else None
+            self._hidden.append((kind, record.object_id, studies, patient_id, case_id))
 
     def _follow(self, event: Event) -> None:
         if event.action == "account.added" and event.told.get("new", {}).get("is_administrator"):
@@ -446,6 +455,17 @@ class _Records:
             self._closed.discard(event.object_id)
         elif event.action == SUPERSEDED and event.object_id is not None:
             self._superseded.add(event.object_id)
+        elif event.object_id is not None:
+            self._follow_reading(event, event.object_id)
+
+    def _follow_reading(self, event: Event, object_id: int) -> None:
+        if event.action == "case.withdrawn":
+            self._withdrawn_cases.add(object_id)
+        elif event.action == "protocol.started":
+            self._protocols[object_id] = event.told["new"]["definition_sha256"], "started"
+        elif event.action in ("protocol.finished", "protocol.stopped"):
+            digest, _ = self._protocols[object_id]
+            self._protocols[object_id] = digest, event.action.removeprefix("protocol.")
 
     def compare_past(
         self, events: Iterable[Event], hash_past: Callable[[Collection[int]], Mapping[int, str]]
@@ -502,7 +522,9 @@ class _Records:
 
     def compare_hidden(self, list_studies: Callable[[int], set[int]]) -> None:
         """Say of records whose texts are gone, and whose study was not withdrawn."""
-        for kind, object_id, studies, patient_id in self._hidden:
+        for kind, object_id, studies, patient_id, case_id in self._hidden:
+            if case_id in self._withdrawn_cases:
+                continue
             if not studies and patient_id is not None:
                 studies = list_studies(patient_id)
             if not studies or not studies <= self._withdrawn:
@@ -539,6 +561,20 @@ class _Records:
                 if object_id in self._closed
                 else "it is closed, and no event says so",
             )
+
+    def compare_protocols(self, protocols: Mapping[int, tuple[str, str]]) -> None:
+        """Compare reading protocols with the events by which they were started and ended.
+
+        `protocols`: row id -> (hash of its definition, state).
+        """
+        for object_id in sorted(self._protocols.keys() | protocols.keys()):
+            where = f"reading_protocol {object_id}"
+            if object_id not in protocols:
+                self._report.add(where, "it is gone, and an event tells of it: deleted")
+            elif object_id not in self._protocols:
+                self._report.add(where, "no event tells of it: put in")
+            elif protocols[object_id] != self._protocols[object_id]:
+                self._report.add(where, "its definition or state is not what events say: changed")
 
     def compare_superseded(self, superseded: Collection[int]) -> None:
         """Compare which truths count with what events say of them."""

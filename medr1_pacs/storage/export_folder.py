@@ -53,7 +53,7 @@ class ExportFolder:
     def open(self, name: str) -> Iterator[HashedFile]:
         """Let a file be written; `files` has it once it is closed."""
         path = self._path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with HashedFile(path) as file:
             yield file
         self.files[name] = file.describe()

@@ -63,6 +63,7 @@ from medr1_pacs.verifier.files import (
     sha256_of,
 )
 from medr1_pacs.verifier.known_records import RecordHashes, Truths
+from medr1_pacs.verifier.reading_check import ReadingCheck
 from medr1_pacs.verifier.record_rows import has_hash, is_true, structure_of
 
 _OWN_HEAD = "the head of the log"
@@ -144,6 +145,7 @@ class _Check:
         self._closed: set[int] = set()
         self._superseded: set[int] = set()
         self._withdrawn: set[int] = set()
+        self._reading = ReadingCheck(report)
 
     def run(self) -> None:
         self._read_manifest()
@@ -154,6 +156,7 @@ class _Check:
             (LEAVES, self._check_leaves),
             (EVENTS, self._check_events),
             ("the records", self._check_records),
+            ("reading protocols", self._check_reading),
             ("what is derived", self._check_derived),
         ):
             with self._noting_damage(what):
@@ -443,6 +446,7 @@ class _Check:
             self._superseded.add(object_id)
         elif action in ("study.withdrawn", "study.project_withdrawn"):
             self._withdrawn.add(object_id)
+        self._reading.events.follow(action, object_id, event["account"], told, event["seq"])
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -542,6 +546,8 @@ class _Check:
                 report.add(name, "whether it counts is not what events say")
             if not is_superseded:
                 truths.add(row)
+        elif kind == "review":
+            self._reading.look_at_review(name, row)
 
     def _check_answer(self, where: str, row: Mapping[str, Any], truths: Truths) -> None:
         decoding = row["decoding"]
@@ -572,7 +578,7 @@ class _Check:
                         f"{where}, {kind} {object_id}",
                         "what is left of it is not what its event says: changed",
                     )
-                elif self._records[kind].study_of(object_id) not in self._withdrawn:
+                elif not self._is_withdrawn(kind, object_id, row["record"]):
                     self._report.add(
                         f"{where}, {kind} {object_id}",
                         "its study was withdrawn after the head, by an event that is not here",
@@ -581,6 +587,12 @@ class _Check:
         if count and self._report.faults == faults:
             self._report.checked.append(f"{count} withdrawn records are what their events say")
 
+    def _is_withdrawn(self, kind: str, object_id: int, record: Mapping[str, Any]) -> bool:
+        """Whether an event says that a record, or the study of it, was withdrawn."""
+        if kind in ("reading_case", "review"):
+            return record["case_id"] in self._reading.events.withdrawn
+        return self._records[kind].study_of(object_id) in self._withdrawn
+
     # -- what is derived ---------------------------------------------------------------------------
 
     def _check_derived(self) -> None:
@@ -588,9 +600,11 @@ class _Check:
         finish_counts(self._counts)
         given = self._manifest.get("counts")
         if self._counts != given:
-            given = given if isinstance(given, dict) else {}
+            if not isinstance(given, dict):
+                report.add(MANIFEST, "it has no counts")
+                given = self._counts
             for name, number in self._counts.items():
-                if given.get(name) != number:
+                if given.get(name, 0) != number:  # an earlier version did not count all of these
                     report.add(MANIFEST, f"{name}: it says {given.get(name)}, there are {number}")
         counts = self._counts
         if counts["answered"] != counts["exported"] + counts["left_out"] + counts["withdrawn"]:
@@ -608,6 +622,22 @@ class _Check:
             self._check_accounts(file)
         if report.faults == faults:
             report.checked.append("counts and roles are those of the events")
+
+    def _check_reading(self) -> None:
+        faults = self._report.faults
+        self._reading.check_order()
+        for table, check in (
+            ("reading_protocols", self._reading.check_protocols),
+            ("reading_people", self._reading.check_people),
+            ("assignments", self._reading.check_assignments),
+        ):
+            for file in self._tables(table):
+                check(file, self._rows(file))
+        if self._reading.events.protocols and self._report.faults == faults:
+            self._report.checked.append(
+                "every case was frozen before any of its protocol was opened, and every answer of "
+                "a reader locked after that; protocols and reads are as the events say"
+            )
 
     def _check_accounts(self, file: str) -> None:
         given = {}

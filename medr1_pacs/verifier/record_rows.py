@@ -23,12 +23,21 @@ def has_hash(row: Mapping[str, Any], kind: str, expected: bytes) -> bool:
     form = FORMS[kind]
     values = {name: _in_the_open(name, row[name]) for name in form.in_the_open}
     salt = row.get("record_salt")
+    salts, hidden = (structure_of(row.get(name) or {}) for name in ("salts", "commitments"))
     choices = []
     for name in form.committed:
         if f"{name}_sha256" in row:
             choices.append([row[f"{name}_sha256"]])
             continue
-        salt_of_field = row[f"{name}_salt"] if salt is None else field_salt(salt, name)
+        if name in hidden:
+            if row[name] not in ("", None):
+                return False  # it is shown, and nothing says that it is what was hashed
+            choices.append([hidden[name]])
+            continue
+        if salt is not None:
+            salt_of_field = field_salt(salt, name)
+        else:
+            salt_of_field = salts[name] if name in salts else row[f"{name}_salt"]
         choices.append(
             [commit_by_field_salt(salt_of_field, value) for value in _meanings(name, row[name])]
         )
@@ -68,7 +77,7 @@ def _meanings(name: str, value: Any) -> list[Any]:
     if not isinstance(value, str):
         return [value]
     if name in STRUCTURES:
-        return [json.loads(value)]
+        return [json.loads(value) if value else None]
     if value == "":
         return ["", None] if name == "raw_output" else [None, ""]
     if value[0] == "'" and value[1:].startswith(_BEGINS_A_FORMULA):

@@ -19,9 +19,11 @@ _MODULES = (
     "audit/events",
     "audit/records",
     "audit/export_form",
+    "audit/reading_events",
     "verifier/files",
     "verifier/known_records",
     "verifier/record_rows",
+    "verifier/reading_check",
     "verifier/export_check",
     "verifier/program",
 )

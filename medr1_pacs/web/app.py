@@ -13,8 +13,16 @@ from starlette.exceptions import HTTPException
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import (
     AnswerNotFound,
+    DecoderMissing,
     ExportRefused,
+    InstanceDamaged,
+    PixelDataUnusable,
+    ProtocolNotFound,
+    ProtocolRefused,
+    ReadNotOpen,
     ReferenceRefused,
+    ResultsRefused,
+    ReviewRefused,
     SnapshotNotFound,
     SnapshotRefused,
     TransientError,
@@ -26,6 +34,7 @@ from medr1_pacs.filters import FilterInvalid
 from medr1_pacs.openid.client import ProviderClient
 from medr1_pacs.steps.estimating import GroupingRefused
 from medr1_pacs.steps.importing_references import Options
+from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
@@ -33,7 +42,7 @@ from medr1_pacs.web import health
 from medr1_pacs.web.api import accuracy as api_accuracy
 from medr1_pacs.web.api import answers as api_answers
 from medr1_pacs.web.api import projects as api_projects
-from medr1_pacs.web.api import reference
+from medr1_pacs.web.api import reading, reference
 from medr1_pacs.web.api import snapshots as api_snapshots
 from medr1_pacs.web.dependencies import SiteRules
 from medr1_pacs.web.pages import (
@@ -45,6 +54,9 @@ from medr1_pacs.web.pages import (
     operations,
     provider,
     re_identification,
+    reading_page,
+    reading_protocols,
+    reading_results,
     references,
     sign_in,
     snapshots,
@@ -76,7 +88,15 @@ _REFUSALS = {
     ExportRefused: 409,
     ReferenceRefused: 422,
     WithdrawalRefused: 409,
+    ProtocolNotFound: 404,
+    ProtocolRefused: 422,
+    ReadNotOpen: 404,
+    ReviewRefused: 409,
+    ResultsRefused: 422,
+    InstanceDamaged: 409,
+    PixelDataUnusable: 422,
     VaultMissing: 503,
+    DecoderMissing: 503,
     SnapshotNotFound: 404,
     AnswerNotFound: 404,
     ValueRefused: 422,  # PostgreSQL takes no NUL in a text, wherever it was written
@@ -93,12 +113,14 @@ def make_app(
     door: Door | None = None,
     site_rules: SiteRules | None = None,
     options: Options | None = None,
+    decoder: Decoder | None = None,
 ) -> FastAPI:
     """Build the application over one database and one storage folder.
 
     Without a door it is that of a browser on this machine; without the store of exports, none is
     downloaded; without the vault, nobody is re-identified; without the options of the question
-    bank, truths are of questions that were asked.
+    bank, truths are of questions that were asked; without the decoder, which its owner closes, no
+    reader gets a frame.
     """
     door = door or Door()
     # The interactive documentation would load its scripts from another host.
@@ -116,6 +138,7 @@ def make_app(
     app.state.export_store = exports
     app.state.site_rules = site_rules or SiteRules()
     app.state.options = options or {}
+    app.state.decoder = decoder
     app.state.door = door
     app.state.limits = SignInLimits(door.monotonic)
     app.state.verifications = anyio.CapacityLimiter(VERIFICATIONS_AT_ONCE)
@@ -137,11 +160,15 @@ def make_app(
         snapshots.router,
         export_pages.router,
         references.router,
+        reading_protocols.router,
+        reading_results.router,
         api_projects.router,
         api_answers.router,
         api_accuracy.router,
         api_snapshots.router,
         reference.router,
+        reading.router,
+        reading_page.router,
     ):
         app.include_router(router)
     # The last one added is met first.

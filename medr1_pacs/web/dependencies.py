@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.errors import VaultMissing
+from medr1_pacs.errors import DecoderMissing, VaultMissing
 from medr1_pacs.projects import ProjectRules
+from medr1_pacs.reviews.protocols import VERSION_MAX
 from medr1_pacs.steps.importing_references import Options
+from medr1_pacs.steps.rendering import Decoder
 from medr1_pacs.storage.exports import ExportStore
 from medr1_pacs.storage.instances import InstanceStore
 from medr1_pacs.storage.pictures import PictureStore
@@ -65,6 +67,13 @@ def _options(request: Request) -> Options:
     return options
 
 
+def _decoder(request: Request) -> Decoder:
+    decoder: Decoder | None = request.app.state.decoder
+    if decoder is None:
+        raise DecoderMissing("the process that serves these pages has no decoder for frames")
+    return decoder
+
+
 def _door(request: Request) -> Door:
     door: Door = request.app.state.door
     return door
@@ -84,6 +93,8 @@ Exports = Annotated[ExportStore, Depends(_export_store)]
 Site = Annotated[SiteRules, Depends(_site_rules)]
 QuestionOptions = Annotated[Options, Depends(_options)]
 """Question id -> options, of the question bank."""
+FrameDecoder = Annotated[Decoder, Depends(_decoder)]
+"""For `steps.showing.show_frame`."""
 FrontDoor = Annotated[Door, Depends(_door)]
 CameBy = Annotated[Transport, Depends(_transport)]
 """How the request came in."""
@@ -92,3 +103,6 @@ ROW_ID_MAX = 2**63 - 1
 
 AnswerId = Annotated[int, Path(ge=1, le=ROW_ID_MAX)]
 """Of the path."""
+ProtocolName = Annotated[str, Path(max_length=64)]
+ProtocolVersion = Annotated[int, Path(ge=1, le=VERSION_MAX)]
+"""Of a reading protocol, in the path."""

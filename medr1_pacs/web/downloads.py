@@ -39,6 +39,11 @@ def download_folder(folder: Path) -> StreamingResponse:
     return _stream(zip_folder(folder), "application/zip", f"{folder.name}.zip")
 
 
+def download_lines(lines: Iterable[str], media_type: str, file_name: str) -> StreamingResponse:
+    """Stream lines as a file."""
+    return _stream(lines, media_type, file_name)
+
+
 def _stream(
     parts: Iterable[str] | Iterable[bytes], media_type: str, file_name: str
 ) -> StreamingResponse:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from servers import find_free_port, find_program, wait_until
+from servers import find_program
+from serving import serve_pages
 from watching import Watch
-from whole_site import PASSWORD, WholeSite, fill, have_exports, open_whole_site
-
-from medr1_pacs.processes import module_command
+from whole_site import PASSWORD, WholeSite, fill, have_exports, have_protocols, open_whole_site
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +60,7 @@ def filled_data_dir(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFact
             with open_whole_site(filling) as site:
                 fill(site)
                 have_exports(site)
+                have_protocols(site)
             filling.rename(data_dir)
     return data_dir
 
@@ -81,36 +79,8 @@ def whole_site(
 @pytest.fixture(scope="module")
 def site_url(whole_site: WholeSite) -> Iterator[str]:
     """The address of the pages, which a process of the service serves."""
-    port, data_dir = find_free_port(), whole_site.settings.data_dir
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("MEDR1_")}
-    environ |= {
-        "MEDR1_DATA_DIR": str(data_dir),
-        "MEDR1_PROJECTS": str(whole_site.settings.projects),
-        "MEDR1_WEB_PORT": str(port),
-    }
-    url = f"http://127.0.0.1:{port}"
-    with (data_dir.parent / "web.log").open("wb") as log:
-        process = subprocess.Popen(
-            module_command("medr1_pacs", "web"),
-            env=environ,
-            cwd=data_dir.parent,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_until(lambda: _is_alive(url), "the pages answer", process)
+    with serve_pages(whole_site) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_alive(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(autouse=True)

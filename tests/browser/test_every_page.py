@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from looking import RULES, barriers, keep_picture
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 from whole_site import (
@@ -28,8 +26,6 @@ from medr1_pacs.steps.citing import make_snapshot
 
 ANSWERS = "/projects/lung/answers"
 TABS_MAX = 150
-RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
-"""What a page is held against in each color scheme: the other one differs in its colors alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,16 @@ PAGES = [
     Shown("exports-none", "/projects/heart/exports", "cardiologist"),
     Shown("references", "/projects/lung/references", "custodian"),
     Shown("references-of-a-researcher", "/projects/lung/references", "researcher"),
+    Shown("reading", "/projects/lung/reading", "researcher"),
+    Shown("reading-of-a-reader", "/projects/lung/reading", "reader"),
+    Shown("reading-of-an-auditor", "/projects/lung/reading", "auditor"),
+    Shown("reading-none", "/projects/heart/reading", "cardiologist"),
+    Shown("protocol", "/projects/lung/reading/chest-findings/1", "researcher"),
+    Shown("protocol-of-a-reader", "/projects/lung/reading/chest-findings/1", "reader"),
+    Shown("protocol-over", "/projects/lung/reading/projection-pilot/1", "researcher"),
+    Shown("protocol-new", "/projects/lung/reading/new", "researcher"),
+    Shown("protocol-checked", "/projects/lung/reading/new", "researcher", "Check"),
+    Shown("protocol-refused", "/projects/heart/reading/new", "cardiologist", "Check", 422),
     Shown("dictionary", "/projects/lung/dictionary", "researcher"),
     Shown("api", "/api", "researcher"),
     Shown("account", "/account", "researcher"),
@@ -159,29 +165,6 @@ def press(page: Page, button: str) -> None:
     page.locator("form").evaluate_all("forms => forms.forEach(form => form.noValidate = true)")
     with page.expect_navigation():
         page.get_by_role("button", name=button).first.click()
-
-
-def keep_picture(page: Page, name: str) -> None:
-    """Write what is seen of a page to the folder `MEDR1_SCREENSHOTS`, where there is one."""
-    if folder := os.environ.get("MEDR1_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled", caret="hide")
-
-
-def barriers(page: Page, rules: dict[str, object]) -> list[str]:
-    """Return what keeps people from using a page, with where it is."""
-    # Every row of answers is built alike; the first ones are enough.
-    looked_at = {"exclude": [["table.answers tbody tr:nth-child(n + 9)"]]}
-    found = (
-        Axe().run(page, looked_at, {"resultTypes": ["violations"]} | rules).response["violations"]
-    )
-    return [
-        f"{rule['impact']}: {rule['help']}: {node['html']} {node['failureSummary']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
 
 
 @by_name

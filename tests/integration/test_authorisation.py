@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from browsers import app_routes
 from factories import SITE_KEY, make_instance, make_uid, put_instance
 from fakes import make_passwords
-from starlette.routing import Mount
+from readers import make_protocol, start
 
 from medr1_pacs.db.accounts import close_account, set_password
 from medr1_pacs.db.research import iterate_found
@@ -31,8 +31,12 @@ from medr1_pacs.filters import AnswerFilters
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.pseudonyms import patient_pseudonym, pseudonym, pseudonymous_uid
 from medr1_pacs.records.people import Scope
+from medr1_pacs.records.review_words import Phase
+from medr1_pacs.records.reviews import Judgement
 from medr1_pacs.records.words import Modality, StudyState
+from medr1_pacs.reviews.protocol_text import write_protocol
 from medr1_pacs.steps.citing import make_snapshot
+from medr1_pacs.steps.reviewing import Reader, lock, open_next
 from medr1_pacs.web.security.csrf import HEADER
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
@@ -45,6 +49,7 @@ RULES = ProjectRules(
     ),
 )
 PASSWORD = "coffee table lantern"
+DEFINITION = write_protocol(make_protocol(readers=["target"], version=9))
 
 CALLERS = (
     "nobody",
@@ -102,6 +107,8 @@ GET /projects/{project}/fragments/exports                                      2
 POST /projects/{project}/exports                                               303 | in 403 + + 404 404 in | in in in in
 GET /projects/{project}/exports/{export_id}/export.zip                         200 | in 403 + + 404 404 in | in in in in
 POST /projects/{project}/exports/{export_id}/remove                            303 | in 403 + 403 404 404 in | in in in in | +
+GET /projects/{project}/reading/{name}/{version}/results                       200 | in 403 + + 404 404 in | in in in in
+GET /projects/{project}/reading/{name}/{version}/results/{file}                200 | in 403 + + 404 404 in | in in in in
 -- of a project's custodians
 GET /projects/{project}/re-identify                                            200 | in 403 403 403 404 404 in | in in in in | +
 POST /projects/{project}/re-identify                                           200 | in 403 403 403 404 404 in | in in in in | +
@@ -109,6 +116,23 @@ GET /projects/{project}/withdrawals                                            2
 POST /projects/{project}/withdrawals                                           303 | in 403 403 403 404 404 in | in in in in | +
 GET /projects/{project}/references                                             200 | in 403 + + 404 404 in | in in in in | +
 POST /projects/{project}/references                                            200 | in 403 403 403 404 404 in | in in in in | +
+-- a project's reading: everybody of it sees what is theirs to see
+GET /projects/{project}/reading                                                200 | in + + + 404 404 in | in in in in | +
+GET /projects/{project}/reading/{name}/{version}                               200 | in + + + 404 404 in | in in in in | 404
+GET /projects/{project}/reading/new                                            200 | in 403 + 403 404 404 in | in in in in | 403
+POST /projects/{project}/reading/new                                           200 | in 403 + 403 404 404 in | in in in in | 403
+POST /projects/{project}/reading/{name}/{version}/unblind                      303 | in 403 + 403 404 404 in | in in in in | 403
+POST /projects/{project}/reading/{name}/{version}/stop                         303 | in 403 + 403 404 404 in | in in in in | 403
+-- of a project's readers: `reader` is in a reading protocol
+GET /projects/{project}/reading/{name}/{version}/read                          200 | in + 403 403 404 404 in | in in in in | 403
+POST /api/v1/projects/{project}/reading/{name}/{version}/next                  200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+GET /api/v1/projects/{project}/reading/{name}/{version}/upcoming               200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+GET /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}        200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+PUT /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}/draft  204 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+POST /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}/lock  200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+POST /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}/amend 200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+GET /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}/series/{series}/frames/{frame} 200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
+GET /api/v1/projects/{project}/reading/{name}/{version}/reads/{read_id}/pictures/{place}.png 200 | 401 + 403 403 404 404 401 | 403 403 404 404 | 403
 -- for programs, and for browsers too
 GET /api/v1/openapi.json                                                       200 | 401 + + + + + 401 | + + + +
 GET /api/v1/projects                                                           200 | 401 + + + + + 401 | + + + +
@@ -179,19 +203,6 @@ def read_table() -> list[Line]:
 LINES = read_table()
 
 
-def routes_of(routes: list, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield method and path of every route, those of included routers too."""
-    for route in routes:
-        if isinstance(route, Mount):
-            yield "GET", prefix + route.path
-        elif hasattr(route, "original_router"):
-            inner = route.original_router.routes
-            yield from routes_of(inner, prefix + route.include_context.prefix)
-        else:
-            for method in route.methods:
-                yield method, prefix + route.path
-
-
 _numbers = itertools.count(1)
 
 
@@ -213,9 +224,19 @@ class Place:
             with self._database.write() as session:
                 return make_link(session, self._have_account("target"), actor="test", now=now)
         if name == "name":
+            if "/reading/" in line.path:
+                return "chest"
             return "target" if line.path.startswith("/accounts") else "Table 1"
         by_action = f"{name} to {line.path.rpartition('/')[2]}"
         return str(self.ids.get(by_action) or self.ids[name])
+
+    def judged(self, verb: str) -> dict[str, object]:
+        """Return what a reader sends of a case whose first phase is locked."""
+        if verb == "draft":
+            return {"draft": {"confidence": 40}, "active_ms": 10}
+        judgement = {"cannot_assess": "not visible", "reasoning_grade": 2}
+        more = {"reason": "a slip"} if verb == "amend" else {"active_ms": 10}
+        return judgement | more | {"phase": "assisted"}
 
     def request_of(self, line: Line) -> dict[str, object]:
         number = next(_numbers)
@@ -229,6 +250,12 @@ class Place:
             "/accounts/{name}/roles/remove": {"role": "reader", "project": "lung"},
             "/projects/{project}/snapshots": {"name": f"Figure {number}"},
             "/projects/{project}/exports": {"formats": "csv"},
+            "/projects/{project}/reading/new": {"definition": DEFINITION, "do": "check"},
+            "/projects/{project}/reading/{name}/{version}/unblind": {
+                "account": "target",
+                "reason": "a test",
+            },
+            "/projects/{project}/reading/{name}/{version}/stop": {"reason": "a test"},
             "/operations/quarantine/{stored_name}/drop": {"reason": "a phantom"},
             "/operations/studies/{study_instance_uid}/withdraw": {"reason": "a test"},
             "/projects/{project}/re-identify": {
@@ -245,7 +272,23 @@ class Place:
         if line.path == "/projects/{project}/references" and line.method == "POST":
             truths = b"accession_number,question_id,truth\nA-1,xr-technique,Radiograph\n"
             return {"data": {"do": "check"}, "files": {"file": ("truths.csv", truths)}}
+        if "/reads/" in line.path and line.method != "GET":
+            return {"json": self.judged(line.path.rpartition("/")[2])}
         return request | ({"data": forms.get(line.path, {})} if line.method == "POST" else {})
+
+
+def open_sequential_read(database, account_id) -> int:
+    """Let somebody read one of two cases, whose first phase is locked."""
+    protocol = make_protocol(
+        questions=["xr-chest-finding", "xr-technique"], readers=["reader"], arm="sequential"
+    )
+    reader = Reader(start(database, protocol, "lung"), account_id)
+    opened, _ = open_next(database, reader, now=datetime.now(UTC))
+    choice = opened.read.options[0]
+    judgement = Judgement(choice_text=choice, confidence=50)
+    read_id, now = opened.read.assignment_id, datetime.now(UTC)
+    lock(database, reader, read_id, Phase.BLIND, judgement, active_ms=0, now=now)
+    return read_id
 
 
 @pytest.fixture
@@ -277,6 +320,10 @@ def place(
         withdrawal_id = request_withdrawal(
             session, [], project=None, reason="a test", actor="test", now=now
         )
+    read_id = open_sequential_read(database, have_account("reader", {"lung": ["reader"]}))
+    have_account("target", {"lung": ["reader"]})
+    for version in (2, 3):
+        start(database, make_protocol(readers=["target"], version=version), "lung")
     return Place(
         database,
         store,
@@ -284,7 +331,15 @@ def place(
         have_account,
         **{
             "project": "lung",
+            "version": 1,
+            "version to unblind": 2,
+            "version to stop": 3,
+            "read_id": read_id,
+            "series": 0,
+            "frame": 1,
+            "place": 0,
             "output": "csv",
+            "file": "long.csv",
             "session_id": 10_000,
             "token_id": 10_000,
             "answer_id": found(database, "lung")[0].answer_id,
@@ -363,7 +418,7 @@ def take_form(client) -> None:
 
 
 def test_every_route_has_its_line_and_every_line_its_route(app):
-    routes = sorted(routes_of(app.routes))
+    routes = sorted(app_routes(app.routes))
 
     assert routes == sorted((line.method, line.path) for line in LINES)
     assert len(routes) > 50

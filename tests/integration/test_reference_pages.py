@@ -132,7 +132,10 @@ def test_who_reads_sees_what_was_brought_and_no_form(custodian, app, sign_in, ro
     ("role", "links"),
     [
         ("custodian", ["exports", "references", "re-identify", "withdrawals"]),
-        ("auditor", ["answers", "accuracy", "snapshots", "dictionary", "exports", "references"]),
+        (
+            "auditor",
+            ["reading", "answers", "accuracy", "snapshots", "dictionary", "exports", "references"],
+        ),
     ],
 )
 def test_the_start_leads_there(custodian, app, sign_in, role, links):

@@ -1,6 +1,7 @@
 """The pages in docs/ say what the code does."""
 
 import re
+import textwrap
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from medr1_pacs.records.people import Scope
 from medr1_pacs.records.reading import Reading
 from medr1_pacs.records.references import Fault
 from medr1_pacs.records.research import ResearchAnswer
+from medr1_pacs.records.review_words import Arm
 from medr1_pacs.records.words import (
     Certainty,
     Coverage,
@@ -38,6 +40,7 @@ from medr1_pacs.records.words import (
     TruthUnit,
 )
 from medr1_pacs.references import COLUMNS
+from medr1_pacs.reviews.protocols import ReadingProtocol, parse_protocol
 from medr1_pacs.selection import MAX_FRAMES, POLICIES
 from medr1_pacs.settings import Settings
 from medr1_pacs.statistics import IntervalMethod
@@ -63,6 +66,7 @@ PAGES_WITH_LINKS = {
     "questions.md",
     "answers.md",
     "references.md",
+    "reading.md",
 }
 PAGES_WITH_COMMANDS = {
     "accounts.md",
@@ -74,6 +78,7 @@ PAGES_WITH_COMMANDS = {
     "questions.md",
     "answers.md",
     "references.md",
+    "reading.md",
 }
 SCREENSHOTS = {
     "start",
@@ -178,6 +183,7 @@ def test_every_command_that_a_page_shows_exists():
         "researchers.md",
         "engineers.md",
         "references.md",
+        "reading.md",
     ],
 )
 def test_a_page_begins_with_the_list_of_its_sections(name):
@@ -202,6 +208,7 @@ def test_a_page_begins_with_the_list_of_its_sections(name):
         "auditors.md",
         "engineers.md",
         "references.md",
+        "reading.md",
     ],
 )
 def test_a_page_for_users_says_what_this_is_not_for(name):
@@ -329,6 +336,47 @@ def test_every_column_and_every_fault_of_a_file_of_truths_has_its_row():
 def test_the_closed_words_of_a_truth_are_explained(words):
     for word in words:
         assert f"`{word}`" in read("references.md")
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def test_every_field_of_a_protocol_has_its_row_in_the_order_of_the_source():
+    assert list(table_under(read("reading.md"), "A file")) == list(ReadingProtocol.model_fields)
+
+
+def test_the_table_of_a_protocol_gives_the_real_defaults():
+    table = table_under(read("reading.md"), "A file")
+    for name, field in ReadingProtocol.model_fields.items():
+        default, meaning = table[name]
+        assert meaning
+        if isinstance(field.default, bool):
+            assert default == str(field.default).lower(), name
+        elif isinstance(field.default, int | float):
+            assert default == f"{field.default:g}", name
+        else:
+            assert not default.isdecimal(), name
+
+
+def test_every_arm_of_a_file_has_its_row():
+    assert set(table_under(read("reading.md"), "Arms")) == set(Arm) - {Arm.ADJUDICATION}
+
+
+def test_the_protocol_of_the_page_is_one():
+    [example] = re.findall(r"^((?:    \w+ = .*\n)+)", read("reading.md"), flags=re.M)
+
+    assert parse_protocol(textwrap.dedent(example)).name == "chest-nodules"
+
+
+def test_every_event_of_a_reading_has_its_row():
+    told = set()
+    for name in ("protocols", "assignments", "unblinding", "taking_reads"):
+        source = (ROOT / "medr1_pacs" / "db" / f"{name}.py").read_text("utf-8")
+        told |= set(re.findall(r'"((?:protocol|case|read|review|adjudication)\.\w+)"', source))
+    section = read("reading.md").split("## What the log has")[1]
+
+    assert len(told) > 5
+    assert set(re.findall(r"`(\w+\.\w+)`", section)) == told
 
 
 # -- answers -----------------------------------------------------------------------------------

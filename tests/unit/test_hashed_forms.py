@@ -121,6 +121,8 @@ EXPECTED_RECORDS = {
     "checkpoint": "be1b4a12437ff6f209fa8fe877dad28cdaa591260ba1fa0f699b1a4d4a9a4f1d",
     "account": "4a5e244532864505fe8621aa3145da02f47784f46542d646fa3726f46075227a",
     "project_member": "06592de2e774fc9bc1a1ed94c112597a86aecf7b611ed46ffa4dde8cb3968a89",
+    "reading_case": "6e1f833aa26bd08866e09bd1352e84faf665c330570b38f38f64a6397067cf6a",
+    "review": "73a85f9b0b6511b540016eca9d1a3994f18ff0693ea2918657630f45489ec33b",
 }
 
 

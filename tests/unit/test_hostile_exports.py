@@ -176,3 +176,109 @@ def test_thousands_of_remarks_are_counted_and_not_listed(tmp_path):
 
     assert verdict == "VERIFIED"
     assert "and 500 more remarks" in lines
+
+
+# -- reading protocols -----------------------------------------------------------------------------
+
+_TOLD = {
+    "name": "chest", "version": 1, "definition_sha256": "ab" * 32, "cases": 2, "reads": 2,
+    "readers": [3], "adjudicators": [],
+}  # fmt: skip
+
+
+def started(seq, **told):
+    told = {"new": _TOLD | told}
+    return make_event(seq, "protocol.started", "reading_protocol", told=told, scope=(None, 1))
+
+
+def frozen(seq, case):
+    told = {"new": {"protocol_id": 1, "number": case}}
+    return make_event(
+        seq, "case.frozen", "reading_case", case, told=told, scope=(None, 1), record="ab" * 32
+    )
+
+
+def opened(seq, case=1):
+    told = {"new": {"case_id": case, "place": 1}}
+    return make_event(seq, "read.opened", "assignment", 20 + case, told=told, scope=(None, 1))
+
+
+def locked(seq, review, version=1, *, action="review.locked", read=21):
+    told = {"new": {"assignment_id": read, "case_id": 1, "phase": "blind", "version": version}}
+    return make_event(seq, action, "review", review, told=told, scope=(None, 1), record="ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (
+            [started(0), frozen(1, 1), opened(2), frozen(3, 2)],
+            "reading_case 2: it was frozen after a case of its protocol was opened",
+        ),
+        ([started(0), frozen(1, 1)], "reading_protocol 1: it was started with 2 cases"),
+        ([frozen(0, 1)], "reading_case 1: it was frozen for a protocol that nobody had started"),
+        (
+            [started(0), frozen(1, 1), frozen(2, 2), locked(3, 31)],
+            "review 31: nobody had opened its read when it was locked",
+        ),
+        (
+            [started(0), frozen(1, 1), frozen(2, 2), opened(3, 2), locked(4, 31, read=22)],
+            "review 31: nobody had opened its read when it was locked",
+        ),
+        (
+            [started(0), frozen(1, 1), frozen(2, 2), opened(3), locked(4, 31), locked(5, 32)],
+            "review 32: it is an answer of version 1, and 2 follows",
+        ),
+        (
+            [
+                started(0), frozen(1, 1), frozen(2, 2), opened(3), locked(4, 31),
+                locked(5, 32, 3, action="review.amended"),
+            ],
+            "review 32: it is an amendment of version 3, and 2 follows",
+        ),
+        ([started(0), opened(1)], "events.jsonl line 2, event 1 (place 1): it has not the form"),
+        (
+            [started(0, readers=7), frozen(1, 1), frozen(2, 2)],
+            "reading protocols: it is damaged",
+        ),
+    ],
+    ids=["late", "fewer", "of none", "unopened", "another's", "twice", "skipped", "unfrozen",
+         "people"],
+)  # fmt: skip
+def test_a_log_in_which_readers_were_not_blind_is_a_fault_whoever_signs_it(
+    tmp_path, events, expected
+):
+    people = "protocol_id,account_id,part,label\r\n1,3,reader,Reader A\r\n"
+    folder = write_export(tmp_path, events, {"reading_people.csv": people.encode()})
+
+    assert any(fault.startswith(expected) for fault in faults(folder)), faults(folder)
+
+
+def faults_of_read(folder, **changes):
+    """Return what is said of an open read in a table that is right but for changes."""
+    events = [started(0), frozen(1, 1), frozen(2, 2), opened(3)]
+    row = {
+        "assignment_id": "21", "case_id": "1", "read_kind": "first", "arm": "blind",
+        "is_pooled": "true", "account_id": "", "place": "1", "state": "open",
+    } | changes  # fmt: skip
+    table = f"{','.join(row)}\r\n{','.join(row.values())}\r\n"
+    write_export(folder, events, {"assignments.csv": table.encode()})
+    return [each for each in faults(folder) if each.startswith("assignments.csv line 2")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "done"},
+        {"account_id": "4"},
+        {"place": "2"},
+        {"place": "one"},
+        {"case_id": "2"},
+        {"case_id": "9"},
+        {"arm": "asleep"},
+    ],
+    ids=["state", "reader", "place", "nonsense", "case", "no case", "arm"],
+)
+def test_a_read_that_is_not_where_events_say_is_a_fault(tmp_path, changes):
+    assert faults_of_read(tmp_path) == []
+    assert len(faults_of_read(tmp_path, **changes)) >= 1

@@ -122,7 +122,7 @@ def test_many_patients_have_the_interval_of_the_normal_approximation():
 
 def test_drawing_in_parts_changes_nothing_of_its_kind(monkeypatch):
     whole = cluster_bootstrap_interval(patients_of(FORTY), draws=9_999)
-    monkeypatch.setattr("medr1_pacs.statistics._DRAWN_AT_ONCE", 40_000)
+    monkeypatch.setattr("medr1_pacs.statistics.resampling._DRAWN_AT_ONCE", 40_000)
 
     assert cluster_bootstrap_interval(patients_of(FORTY), draws=9_998) == pytest.approx(
         whole, abs=0.006

@@ -4,6 +4,8 @@
     study -> study_version <- selection -> rendering
     rendering <- prompt <- generation <- answer <- answer_facet
     account <- project_member -> project
+    study_answer <- reading_case <- assignment <- review
+    reading_protocol <- reading_case, reading_person -> account
 
 Keys of the DICOM hierarchy are the standard's keywords in snake case; times are aware UTC. No
 column of this database holds a name, a patient ID, a birth date or an accession number: those are
@@ -66,6 +68,16 @@ from medr1_pacs.db.tables.research import (
     Snapshot,
     SnapshotAnswer,
 )
+from medr1_pacs.db.tables.reviewed import (
+    Assignment,
+    OptionScore,
+    ReadingCase,
+    ReadingPerson,
+    ReadingProtocol,
+    Review,
+    StudyAnswer,
+    StudyAnswerPart,
+)
 
 __all__ = [
     "Account",
@@ -75,6 +87,7 @@ __all__ = [
     "AnswerOrigin",
     "AnswerOutcome",
     "ApiToken",
+    "Assignment",
     "Association",
     "AuditEvent",
     "AuditHead",
@@ -85,6 +98,7 @@ __all__ = [
     "Instance",
     "KnownDevice",
     "Lease",
+    "OptionScore",
     "PastValue",
     "Patient",
     "Project",
@@ -96,10 +110,14 @@ __all__ = [
     "Prompt",
     "QuarantinedInstance",
     "Question",
+    "ReadingCase",
+    "ReadingPerson",
+    "ReadingProtocol",
     "ReferenceImport",
     "ReferenceStandard",
     "ReferenceStatement",
     "Rendering",
+    "Review",
     "Selection",
     "Series",
     "SetAside",
@@ -107,6 +125,8 @@ __all__ = [
     "Snapshot",
     "SnapshotAnswer",
     "Study",
+    "StudyAnswer",
+    "StudyAnswerPart",
     "StudyVersion",
     "Withdrawal",
     "WithdrawnKey",

@@ -9,6 +9,15 @@ from sqlalchemy import BigInteger, Integer, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from medr1_pacs.db.types import AnyText, UtcDateTime, enum_column_type, json_column_type
+from medr1_pacs.records.review_words import (
+    Arm,
+    AssignmentState,
+    CaseKind,
+    Part,
+    Phase,
+    ProtocolState,
+    ReadKind,
+)
 from medr1_pacs.records.words import (
     Certainty,
     Correctness,
@@ -68,6 +77,13 @@ class Base(DeclarativeBase):
         SignInMethod: enum_column_type(SignInMethod),
         ExportState: enum_column_type(ExportState),
         ExportRemoval: enum_column_type(ExportRemoval),
+        Arm: enum_column_type(Arm),
+        Phase: enum_column_type(Phase),
+        Part: enum_column_type(Part),
+        CaseKind: enum_column_type(CaseKind),
+        ReadKind: enum_column_type(ReadKind),
+        AssignmentState: enum_column_type(AssignmentState),
+        ProtocolState: enum_column_type(ProtocolState),
     }
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, sort_order=-1)

@@ -13,7 +13,7 @@ from medr1_pacs.records.audit import EventFilters
 from medr1_pacs.web.dependencies import ROW_ID_MAX, ResearchDatabase
 from medr1_pacs.web.pages import event_table
 from medr1_pacs.web.pages.templating import templates
-from medr1_pacs.web.security.access import OperationsReader
+from medr1_pacs.web.security.access import AuditReader
 
 router = APIRouter()
 
@@ -23,7 +23,7 @@ EVENTS_A_PAGE = 50
 @router.get("/operations/audit", response_class=HTMLResponse)
 def show(
     request: Request,
-    caller: OperationsReader,
+    caller: AuditReader,
     database: ResearchDatabase,
     before: Annotated[int | None, Query(ge=0, le=ROW_ID_MAX)] = None,
 ) -> Response:

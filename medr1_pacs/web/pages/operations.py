@@ -127,6 +127,8 @@ def study(
     """Show one study in detail."""
     context = _study_context(database, site.study_quiet_s, study_instance_uid)
     record_study(database, context["study"].row_id, actor=caller.account)
+    if caller.is_blinded():  # what happened to a study tells of its answers
+        context["study"] = replace(context["study"], events=())
     return _render(request, caller, "operations/study.html", **context)
 
 

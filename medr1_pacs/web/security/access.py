@@ -32,6 +32,12 @@ class ProjectNeeded(Exception):
     """The caller is in several projects, or in none, and names none: 422."""
 
 
+BLINDED = (
+    "you judge cases of this project: what the model and other readers say of them is hidden from "
+    "you in every role until the reading protocol is over"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectAccess:
     """A caller in one project of theirs."""
@@ -64,14 +70,26 @@ def _administrator(scope: Scope) -> Callable[[Caller], Caller]:
     return administrator
 
 
+def _audit_reader(caller: OperationsReader) -> Caller:
+    if caller.is_blinded():
+        raise NotAllowed(BLINDED)
+    return caller
+
+
 def _browsing_administrator(caller: Browser) -> Caller:
     if not caller.is_administrator:
         raise NotAllowed("this is for administrators")
     return caller
 
 
-def _in_project(scope: Scope | None, *roles: Role) -> Callable[[Caller, str], ProjectAccess]:
-    """Build the dependency of a route with `{project}` in its path; no scope: browsers alone."""
+def _in_project(
+    scope: Scope | None, *roles: Role, shows_answers: bool = True
+) -> Callable[[Caller, str], ProjectAccess]:
+    """Build the dependency of a route with `{project}` in its path; no scope: browsers alone.
+
+    `shows_answers`: of the model, of readers, or what is true: refused to whoever is to judge the
+    same cases blind, whatever else they are.
+    """
 
     def in_project(caller: SignedIn, project: str) -> ProjectAccess:
         if project not in caller.roles:
@@ -82,6 +100,8 @@ def _in_project(scope: Scope | None, *roles: Role) -> Callable[[Caller, str], Pr
             _require_scope(caller, scope)
         if not caller.has_role(project, *roles):
             raise NotAllowed(f"this is for a {' or '.join(roles)} of the project {project}")
+        if shows_answers and caller.is_blinded(project):
+            raise NotAllowed(BLINDED)
         return ProjectAccess(caller, project)
 
     return in_project
@@ -121,14 +141,27 @@ Browser = Annotated[Caller, Depends(_browser)]
 """A person, not a token."""
 OperationsReader = Annotated[Caller, Depends(_administrator(Scope.OPERATIONS_READ))]
 """An administrator who looks."""
+AuditReader = Annotated[Caller, Depends(_audit_reader)]
+"""An administrator who looks at the log of everything, and judges no case at the moment."""
 Administrator = Annotated[Caller, Depends(_browsing_administrator)]
 """An administrator at a browser: accounts and roles are not for tokens."""
-Member = Annotated[ProjectAccess, Depends(_in_project(None, *Role))]
-"""Anybody in the project of the path."""
+Member = Annotated[ProjectAccess, Depends(_in_project(None, *Role, shows_answers=False))]
+"""Anybody in the project of the path at a browser."""
+CaseReader = Annotated[ProjectAccess, Depends(_in_project(None, Role.READER, shows_answers=False))]
+"""A reader of the project of the path, at a browser; a protocol says which cases are theirs."""
+ReadingLead = Annotated[ProjectAccess, Depends(_in_project(None, Role.RESEARCHER))]
+"""A researcher of the project of the path at a browser, who starts reading protocols and ends them,
+and judges none of its cases."""
 Research = Annotated[
     ProjectAccess, Depends(_in_project(Scope.ANSWERS_READ, Role.RESEARCHER, Role.AUDITOR))
 ]
 """A researcher or an auditor of the project of the path, who reads answers."""
+ResultsReader = Annotated[
+    ProjectAccess, Depends(_in_project(None, Role.RESEARCHER, Role.AUDITOR, Role.READER))
+]
+"""Who may see what a reading protocol came to, at a browser: who judges cases of the project sees
+none while they do, and a mere reader those of their own protocols alone; see
+`web/pages/reading_results.py`."""
 ResearchByQuery = Annotated[
     ProjectAccess,
     Depends(_in_project_by_query(Scope.ANSWERS_READ, Role.RESEARCHER, Role.AUDITOR)),
@@ -138,7 +171,9 @@ CitingByQuery = Annotated[
     ProjectAccess, Depends(_in_project_by_query(Scope.SNAPSHOTS_WRITE, Role.RESEARCHER))
 ]
 """As `Citing`, of the project in the query, or of the only one."""
-Custodian = Annotated[ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN))]
+Custodian = Annotated[
+    ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN, shows_answers=False))
+]
 """Who may know who the patients of the project of the path are; at a browser alone."""
 ReferenceReader = Annotated[
     ProjectAccess, Depends(_in_project(None, Role.CUSTODIAN, Role.RESEARCHER, Role.AUDITOR))

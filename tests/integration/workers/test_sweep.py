@@ -5,20 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from factories import make_instance, put_instance
+from readers import make_chest, make_protocol, start
 from sqlalchemy import select
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
+from medr1_pacs.db.assignments import lock_review
 from medr1_pacs.db.sessions import Database
-from medr1_pacs.db.tables import Generation, Instance, Prompt, Study
+from medr1_pacs.db.tables import Generation, Instance, Prompt, ReferenceImport, Study
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.processes import StopSignal
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
-from medr1_pacs.records.words import Modality, StudyState
+from medr1_pacs.records.review_words import Phase
+from medr1_pacs.records.reviews import Judgement
+from medr1_pacs.records.words import Modality, StudyState, TruthSource
 from medr1_pacs.routing.synonyms import load_synonyms
+from medr1_pacs.steps.reviewing import Reader, open_next
 from workers import sweep as sweep_module
 from workers.app import make_app
 from workers.bells import BellTower
@@ -171,3 +177,25 @@ def test_nothing_expires_soon_after_the_clock_jumped(make_sweep, monkeypatch):
     sweep.tick()
 
     assert len(expired) == 1
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_panel_says_what_is_true_although_its_last_lock_was_followed_by_a_crash(
+    make_sweep, answered, have_account, database, read
+):
+    answered(*make_chest(1), checkpoint="xray")
+    anna = have_account("anna", {"default": ["reader"]})
+    now = datetime.now(UTC)
+    opened, _ = open_next(
+        database, Reader(start(database, make_protocol(reference=True)), anna), now=now
+    )
+    said = Judgement(choice_text="Pneumothorax", confidence=90)
+    with database.write() as session:
+        lock_review(
+            session, opened.read.assignment_id, anna, Phase.BLIND, said, active_ms=0, now=now
+        )
+    assert read(select(ReferenceImport.source)) == []
+
+    make_sweep().tick()
+
+    assert read(select(ReferenceImport.source)) == [TruthSource.READER_PANEL]

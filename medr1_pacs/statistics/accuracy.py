@@ -8,24 +8,19 @@ questions. So patients are what is drawn, and an interval is by patient.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 
-LEVEL = 0.95
-DRAWS = 10_000
-"""Samples of patients that a bootstrap draws: its ends are then exact to 1 to 2 % of the width."""
-SEED = 1927
-"""Of the draws: always the same, so that the same answers have the same interval everywhere."""
+from medr1_pacs.statistics.proportions import LEVEL, wilson_interval
+from medr1_pacs.statistics.resampling import DRAWS, SEED, draw, percentile_interval
+
 FEW_PATIENTS = 10
 """Below it a figure says little: so few patients rarely show how different patients can be."""
-_DRAWN_AT_ONCE = 2_000_000
-"""Numbers that are held in memory while drawing, 16 MB."""
 
 Patients = Mapping[tuple[int, int], int]
 """(right answers, answers) of a patient -> how many patients have that. Patients alike in this are
@@ -114,6 +109,30 @@ def estimate_accuracy(patients: Patients) -> AccuracyEstimate:
     return AccuracyEstimate(right, answers, count, accuracy, low, high, method)
 
 
+def tally_patients(
+    answers: Iterable[tuple[int, int]], patients: Iterable[Hashable] | None = None
+) -> Counter[tuple[int, int]]:
+    """Count patients by what each has, from (right answers, answers) case by case.
+
+    Parameters
+    ----------
+    patients
+        Whose each case is; without it every case is of a patient of its own.
+
+    Raises
+    ------
+    ValueError
+        There are more cases than patients named, or fewer.
+    """
+    if patients is None:
+        return Counter(answers)
+    of_patient: dict[Hashable, tuple[int, int]] = {}
+    for (right, count), patient in zip(answers, patients, strict=True):
+        before = of_patient.get(patient, (0, 0))
+        of_patient[patient] = before[0] + right, before[1] + count
+    return Counter(of_patient.values())
+
+
 def effective_answers(patients: Patients) -> float:
     """Return how many independent answers would say as much of the share as these do.
 
@@ -138,38 +157,6 @@ def effective_answers(patients: Patients) -> float:
     variance = squares * count / (count - 1) / answers**2
     worth = share * (1 - share) / variance if variance else float(answers)
     return min(max(worth, float(count)), float(answers))
-
-
-def wilson_interval(right: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """Return the score interval of a proportion, without continuity correction.
-
-    Wilson EB (1927), Probable inference, the law of succession, and statistical inference, Journal
-    of the American Statistical Association 22:209-212; method 3 of Newcombe RG (1998), Statistics
-    in Medicine 17:857-872.
-
-    Parameters
-    ----------
-    right
-        0 to `n`; a fraction where a patient's share stands for one answer.
-    n
-        At least 1; a fraction where it is what answers are worth.
-
-    Raises
-    ------
-    ValueError
-        There is no such proportion.
-    """
-    if not (n >= 1 and 0 <= right <= n):
-        raise ValueError(f"{right} of {n} is no proportion")
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = right / n
-    shrunk = 1 + z * z / n
-    center = (share + z * z / (2 * n)) / shrunk
-    half = z / shrunk * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # Rounding would leave 1e-17 where the formula gives exactly 0 or 1.
-    low = 0.0 if right == 0 else center - half
-    high = 1.0 if right == n else center + half
-    return min(low, share), max(high, share)
 
 
 def cluster_bootstrap_interval(
@@ -214,17 +201,8 @@ def _have_one_share(tallies: _Tallies) -> bool:
 
 @lru_cache(maxsize=4_096)  # the page, the file and the API ask for the same ones
 def _bootstrap(tallies: _Tallies, level: float, draws: int, seed: int) -> tuple[float, float]:
-    generator = np.random.default_rng(seed)
     right = np.array([right for (right, _), _ in tallies])
     answers = np.array([answers for (_, answers), _ in tallies])
     numbers = np.array([number for _, number in tallies])
-    count = int(numbers.sum())
-    shares = []
-    step = max(1, _DRAWN_AT_ONCE // len(tallies))
-    for first in range(0, draws, step):
-        size = min(step, draws - first)
-        drawn = generator.multinomial(count, numbers / count, size)  # (size, distinct)
-        shares.append((drawn @ right) / (drawn @ answers))
-    tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(shares), [tail, 1 - tail])
-    return float(low), float(high)
+    shares = [(drawn @ right) / (drawn @ answers) for drawn in draw(numbers, draws, seed)]
+    return percentile_interval(np.concatenate(shares), level)
