@@ -7,7 +7,6 @@ of it is locked the read is its reader's for good. Who claims or locks holds the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from medr1_pacs.db.audit import add_event, new_salt
-from medr1_pacs.db.protocols import find_part, finish_if_done, lock_protocol
+from medr1_pacs.db.protocols import find_part, finish_if_done, label_of, lock_protocol
 from medr1_pacs.db.recording import tell_records
 from medr1_pacs.db.tables import (
     Account,
@@ -378,7 +377,7 @@ def _others(session: Session, case_id: int) -> tuple[OtherReader, ...]:
     )
     return tuple(
         OtherReader(
-            f"Reader {chr(ord('A') + place)}",
+            f"Reader {label_of(place)}",
             row.choice_text,
             row.cannot_assess,
             row.confidence,
@@ -431,15 +430,6 @@ def save_draft(
     read.claimed_until = now + timedelta(minutes=minutes)
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
-    """What became of a read when a phase of it was locked."""
-
-    is_done: bool
-    """No phase is left."""
-    is_protocol_over: bool
-
-
 def lock_review(
     session: Session,
     assignment_id: int,
@@ -449,8 +439,9 @@ def lock_review(
     *,
     active_ms: int,
     now: datetime,
-) -> Locked:
-    """Lock what somebody says of a case in its running phase.
+) -> bool:
+    """Lock what somebody says of a case in its running phase; returns whether the protocol is over
+    by that.
 
     The same said twice, as by a double click, is locked once.
 
@@ -471,7 +462,7 @@ def lock_review(
     if phase is not running:
         repeated = [each for each in locked if each.phase is phase and each.version == 1]
         if repeated and repeated[0].judgement == judgement:
-            return Locked(running is None, finish_if_done(session, row, now))
+            return finish_if_done(session, row, now)
         raise ReviewRefused("this answer is locked already; an amendment changes it, with a reason")
     read = _get_open(session, assignment_id, account_id)
     case = session.get_one(ReadingCase, read.case_id)
@@ -502,7 +493,7 @@ def lock_review(
         session.flush()
         plan_adjudication(session, row, case)
     session.flush()
-    return Locked(is_done, finish_if_done(session, row, now))
+    return finish_if_done(session, row, now)
 
 
 def amend_review(

@@ -7,7 +7,7 @@ the same protocol gives everybody the same order everywhere, and it tells nothin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -76,13 +76,3 @@ def choose_next(
             return NextRead(read.assignment_id)
         due.append(read.last_read_at + washout)
     return NextRead(None, min(due, default=None))
-
-
-def last_reads(
-    reads: Iterable[tuple[tuple[object, ...], datetime]],
-) -> Mapping[tuple[object, ...], datetime]:
-    """Return case -> when it was last read. `reads`: (what makes a case the same, when)."""
-    latest: dict[tuple[object, ...], datetime] = {}
-    for case, read_at in reads:
-        latest[case] = max(read_at, latest.get(case, read_at))
-    return latest

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from medr1_pacs.records.review_words import PHASES, Arm, AssignmentState, Phase, ProtocolState
+from medr1_pacs.records.review_words import PHASES, Arm, Phase, ProtocolState
 
 
 def running_phase(arm: Arm, locked: Collection[Phase]) -> Phase | None:
@@ -31,11 +31,6 @@ def shows_readers(phase: Phase | None) -> bool:
 def is_over(state: ProtocolState) -> bool:
     """Whether nothing is hidden from the people of a protocol any more."""
     return state is not ProtocolState.STARTED
-
-
-def is_finished(states: Collection[AssignmentState]) -> bool:
-    """Whether nothing of a protocol is left to be read."""
-    return not {AssignmentState.PLANNED, AssignmentState.OPEN} & set(states)
 
 
 def needs_adjudication(finals: Sequence[str | None]) -> bool:

@@ -190,7 +190,7 @@ def lock(
         Something is missing, or something else is locked in the phase.
     """
     with database.write() as session:
-        locked = lock_review(
+        is_over = lock_review(
             session,
             assignment_id,
             reader.account_id,
@@ -199,9 +199,9 @@ def lock(
             active_ms=active_ms,
             now=now,
         )
-    if locked.is_protocol_over:
+    if is_over:
         state_panels(database)
-    return locked.is_protocol_over
+    return is_over
 
 
 def amend(

@@ -11,7 +11,6 @@ from medr1_pacs.reviews.order import (
     NextRead,
     WaitingRead,
     choose_next,
-    last_reads,
     order_key,
     reader_order,
 )
@@ -93,10 +92,3 @@ def test_where_nothing_is_left_there_is_nothing_to_wait_for():
 
 def test_without_a_washout_everything_is_due():
     assert choose(WaitingRead(1, 1, ReadKind.REPEAT, NOON), washout=timedelta(0)) == NextRead(1)
-
-
-def test_the_last_of_several_reads_of_a_case_counts():
-    early, late = NOON, NOON + WEEK
-
-    for reads in ([(("a",), early), (("a",), late)], [(("a",), late), (("a",), early)]):
-        assert last_reads([*reads, (("b",), early)]) == {("a",): late, ("b",): early}

@@ -2,9 +2,8 @@
 
 import pytest
 
-from medr1_pacs.records.review_words import Arm, AssignmentState, Phase, ProtocolState
+from medr1_pacs.records.review_words import Arm, Phase, ProtocolState
 from medr1_pacs.reviews.phases import (
-    is_finished,
     is_over,
     needs_adjudication,
     panel_choice,
@@ -12,8 +11,6 @@ from medr1_pacs.reviews.phases import (
     shows_model,
     shows_readers,
 )
-
-STATES = AssignmentState
 
 
 @pytest.mark.parametrize(
@@ -48,19 +45,6 @@ def test_nothing_is_hidden_once_a_protocol_is_finished_or_stopped():
         ProtocolState.FINISHED: True,
         ProtocolState.STOPPED: True,
     }
-
-
-@pytest.mark.parametrize(
-    ("states", "finished"),
-    [
-        ([], True),
-        ([STATES.DONE, STATES.DROPPED], True),
-        ([STATES.DONE, STATES.PLANNED], False),
-        ([STATES.OPEN], False),
-    ],
-)
-def test_a_protocol_is_finished_when_nothing_is_planned_or_open(states, finished):
-    assert is_finished(states) is finished
 
 
 @pytest.mark.parametrize(
