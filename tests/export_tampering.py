@@ -206,7 +206,7 @@ def _edit_row(table: str) -> Kind:
 
     def edit(folder: Folder) -> Expected:
         name = folder.table(table)
-        known = (*FORMS[kind].in_the_open, *FORMS[kind].committed)
+        known = (*FORMS[kind].shown, *FORMS[kind].committed)
         column = ""
 
         def change(rows: list[dict[str, Any]]) -> int:

@@ -70,6 +70,9 @@ def make_case(number: int, truth: str | None, *reads: JudgedRead, **fields: Any)
         "model": None,
         "has_model": fields.get("model") is not None,
         "model_score": None,
+        "checkpoint": "xray" if fields.get("model") is not None else "",
+        "checkpoint_revision": "0123456789abcdef" if fields.get("model") is not None else "",
+        "is_demo": False,
         "is_withdrawn": False,
         "reads": reads,
     }
@@ -79,6 +82,7 @@ def make_case(number: int, truth: str | None, *reads: JudgedRead, **fields: Any)
 def make_judged(*cases: JudgedCase, **fields: Any) -> JudgedProtocol:
     """Make a protocol of these cases."""
     readers = sorted({read.reader for case in cases for read in case.reads})
+    arms = {read.arm for case in cases for read in case.reads} - {Arm.ADJUDICATION}
     values: dict[str, Any] = {
         "protocol_id": 1,
         "name": "chest",
@@ -87,6 +91,7 @@ def make_judged(*cases: JudgedCase, **fields: Any) -> JudgedProtocol:
         "state": ProtocolState.FINISHED,
         "started_at": NOON,
         "ended_at": NOON,
+        "arms": sorted(arms, key=tuple(Arm).index),
         "readers": readers,
         "cases": cases,
         "planned_reads": 0,

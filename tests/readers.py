@@ -11,14 +11,20 @@ from fastapi.testclient import TestClient
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
-from medr1_pacs.db.assignments import amend_review, claim_next, get_read, lock_review
+from medr1_pacs.db.claiming import claim_next
+from medr1_pacs.db.locking import amend_review, lock_review
+from medr1_pacs.db.protocols import find_people, lock_project, start_protocol
+from medr1_pacs.db.reads import get_read
 from medr1_pacs.db.sessions import Database
+from medr1_pacs.db.study_answers import list_candidates
 from medr1_pacs.db.tables import Account
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.records.review_words import Phase, ReasoningError, ReviewFlag
-from medr1_pacs.records.reviews import Judgement, OpenRead
+from medr1_pacs.records.reviews import Judgement, OpenRead, Reader
 from medr1_pacs.records.words import Modality
-from medr1_pacs.reviews.protocols import ReadingProtocol, restore_protocol
+from medr1_pacs.reviews.planning import plan_reading
+from medr1_pacs.reviews.protocol_rules import author_protocol
+from medr1_pacs.reviews.protocols import ReadingProtocol
 from medr1_pacs.steps.reading_protocols import start_checked_protocol
 
 QUESTION = "xr-chest-finding"
@@ -37,7 +43,7 @@ def make_protocol(**fields: Any) -> ReadingProtocol:
     """Make a protocol of one blind reader, or of what keywords say."""
     values = {"name": "chest", "questions": [QUESTION], "readers": ["anna"], "arm": "blind"}
     given = {name: value for name, value in (values | fields).items() if value is not None}
-    return restore_protocol(given)
+    return author_protocol(given)
 
 
 @dataclass
@@ -79,11 +85,40 @@ class ReaderClient:
             self.case = answer.json()["case"]
         return answer
 
+    def url(self, read: int | None = None) -> str:
+        """Return the address of a read: of the one that is open, unless another is meant."""
+        return f"{self.base}/reads/{read or self.case['read']}"
+
+    def look(self, read: int, part: str = "") -> Any:
+        """Ask for a read, or for a part of it; returns the answer."""
+        return self.client.get(self.url(read) + part)
+
+    def amend(self, read: int, choice: str, phase: str = "blind", **fields: Any) -> Any:
+        """Put another choice in the place of a locked one; returns the answer."""
+        said = {"phase": phase, "choice_text": choice, "confidence": 50, "reason": "a slip"}
+        return self.client.post(f"{self.url(read)}/amend", json=said | fields)
+
+    def keep(self, draft: dict[str, Any]) -> Any:
+        """Keep what is filled in so far of the open case; returns the answer."""
+        return self.client.put(f"{self.url()}/draft", json={"draft": draft, "active_ms": 0})
+
+    def upcoming(self) -> dict[str, Any]:
+        """Return what comes after the open case."""
+        return self.client.get(f"{self.base}/upcoming").json()
+
+    def read_one(self, *choices: str | None) -> int:
+        """Open the next case and lock all of it, with a choice a phase; returns its read."""
+        read = self.next()["read"]
+        for choice in choices or (None,) * len(self.case["phases"]):
+            answer = self.lock(choice)
+            assert answer.status_code == 200, answer.text
+        return read
+
     def read_all(self, choose: Callable[[dict[str, Any]], str | None] = lambda case: None) -> int:
         """Read every case that there is; returns how many."""
         count = 0
         while self.next() is not None:
-            while self.case["phase"] is not None:
+            while self.case and self.case["phase"] is not None:  # else it is closed at once
                 answer = self.lock(choose(self.case))
                 assert answer.status_code == 200, answer.text
             count += 1
@@ -100,24 +135,25 @@ class DeskReader:
     now: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     @property
-    def account_id(self) -> int:
+    def reader(self) -> Reader:
+        named = select(Account.id).where(Account.name == self.account)
         with self.database.read() as session:
-            return session.scalars(select(Account.id).where(Account.name == self.account)).one()
+            return Reader(self.protocol_id, session.scalars(named).one())
 
     def open(self) -> OpenRead:
         """Open the next read, or the one that is open."""
-        account_id, self.now = self.account_id, self.now + timedelta(seconds=20)
+        reader, self.now = self.reader, self.now + timedelta(seconds=20)
         with self.database.write() as session:
-            read = claim_next(session, self.protocol_id, account_id, now=self.now).assignment_id
+            read = claim_next(session, reader, now=self.now).assignment_id
             assert read is not None
-            return get_read(session, read, account_id)
+            return get_read(session, reader, read, now=self.now)
 
     def lock(self, read: OpenRead, phase: Phase, **said: Any) -> None:
         """Lock a phase of an open read, with its first option unless something else is said."""
         self.now += timedelta(seconds=30)
         with self.database.write() as session:
             lock_review(
-                session, read.assignment_id, self.account_id, phase, _judge(read, phase, said),
+                session, self.reader, read.assignment_id, phase, _judge(read, phase, said),
                 active_ms=9_000, now=self.now,
             )  # fmt: skip
 
@@ -126,7 +162,7 @@ class DeskReader:
         self.now += timedelta(seconds=5)
         with self.database.write() as session:
             amend_review(
-                session, read.assignment_id, self.account_id, phase, _judge(read, phase, said),
+                session, self.reader, read.assignment_id, phase, _judge(read, phase, said),
                 reason=reason, now=self.now,
             )  # fmt: skip
 
@@ -157,3 +193,22 @@ def read_at_a_desk(reader: DeskReader, reads: int) -> None:
 def start(database: Database, protocol: ReadingProtocol, project: str = "default") -> int:
     """Start a protocol as its lead does."""
     return start_checked_protocol(database, project, protocol, actor="lead")
+
+
+def start_regardless(
+    database: Database, protocol: ReadingProtocol, project: str = "default"
+) -> int:
+    """Start a protocol whatever its people read elsewhere, as an earlier release let them; row ids
+    are the same each time."""
+    with database.write() as session:
+        people = find_people(session, project, protocol)
+        candidates = list_candidates(session, project, protocol.questions, None)
+        return start_protocol(
+            session,
+            lock_project(session, project),
+            protocol,
+            plan_reading(protocol, candidates),
+            people,
+            actor="lead",
+            now=datetime.now(UTC),
+        )

@@ -15,7 +15,7 @@ from factories import SITE_KEY, make_uid, put_instance
 from fakes import InProcessDecoder
 from pydicom.dataset import Dataset
 from pydicom.uid import UltrasoundMultiFrameImageStorage
-from readers import make_protocol, start
+from readers import make_protocol, start_regardless
 from whole_site import PASSWORD, WholeSite, answer_planned, index_all
 
 from medr1_pacs.db.accounts import add_account, give_role, set_password
@@ -102,5 +102,6 @@ def _let_readers_in(site: WholeSite) -> None:
 def begin_protocol(site: WholeSite, name: str, **fields: Any) -> str:
     """Start a protocol, of all questions and read sequentially unless told; returns its page."""
     values = {"questions": list(QUESTIONS.values()), "arm": "sequential", "title": TITLE}
-    start(site.database, make_protocol(name=name, **(values | fields)), PROJECT)
+    protocol = make_protocol(name=name, **(values | fields))
+    start_regardless(site.database, protocol, PROJECT)
     return f"/projects/{PROJECT}/reading/{name}/1/read"

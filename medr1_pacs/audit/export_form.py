@@ -70,13 +70,13 @@ def checked_by(table: str, column: str) -> str:
     if column in _CHECKED.get(table, {}):
         return _CHECKED[table][column]
     form = FORMS.get(RECORDS.get(table, ""))
-    is_hashed = form is not None and column in (*form.in_the_open, *form.committed)
+    is_hashed = form is not None and column in (*form.shown, *form.committed)
     return "record" if is_hashed else ""
 
 
 UNITS = ("picture", "side", "study", "patient")
 """Of a truth, that which counts before the others first."""
-CERTAINTIES = ("proven", "followed_up", "consensus", "single")
+CERTAINTIES = ("proven", "followed_up", "consensus", "adjudicated", "single")
 
 INTEGERS = frozenset(
     {
@@ -97,7 +97,7 @@ BOOLEANS = frozenset(
 STRUCTURES = frozenset(
     {
         "options", "option_order", "versions", "decoding", "roles", "had_roles", "model_side",
-        "flags", "salts", "commitments",
+        "flags", "salts", "commitments", "pictures",
     }
 )  # fmt: skip
 

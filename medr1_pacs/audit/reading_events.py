@@ -2,6 +2,7 @@
 
     protocol.started -> case.frozen -> read.opened -> review.locked -> review.amended
                                                    -> protocol.finished, protocol.stopped
+                     -> adjudication.planned, read.planned, read.released, read.dropped
 
 Rows of assignments change while readers read; what they were at a head follows from the events
 until then.
@@ -33,7 +34,8 @@ class ToldProtocol:
     """Place in the log of the event by which the first of its cases was opened."""
     unblinded: dict[int, int] = field(default_factory=dict)
     """Account -> place in the log of the event by which it saw the answers."""
-    adjudications: int = 0
+    planned_later: int = 0
+    """Adjudications, and reads that are planned once more since their reader was unblinded."""
 
     def people(self) -> list[tuple[int, str, str]]:
         """Return (account, part, label) of its people, in the order of their labels."""
@@ -99,6 +101,7 @@ class ReadingEvents:
         """Read -> as it was opened last."""
         self.reviews: dict[int, ToldReview] = {}
         self._locked: dict[int, set[str]] = {}
+        self._dropped: set[int] = set()
 
     def follow(
         self, action: str, object_id: Any, account_id: Any, told: Mapping[str, Any], seq: int
@@ -117,8 +120,12 @@ class ReadingEvents:
             self.cases.setdefault(object_id, ToldCase(new["protocol_id"], new["number"], seq))
         elif action == "case.withdrawn":
             self.withdrawn.add(object_id)
-        elif action == "adjudication.planned":
-            self._protocol_of(new["case_id"]).adjudications += 1
+        elif action in ("adjudication.planned", "read.planned"):
+            self._protocol_of(new["case_id"]).planned_later += 1
+        elif action == "read.released":
+            self.opened.pop(object_id, None)
+        elif action == "read.dropped":
+            self._dropped.add(object_id)
         elif action == "read.opened":
             read = ToldRead(new["case_id"], account_id, new["place"], seq)
             self.opened[object_id] = read
@@ -147,8 +154,8 @@ class ReadingEvents:
     ) -> ReadState:
         """Return whose a read is and where, as of the last event.
 
-        A read that somebody opened is theirs until another one opens it: that a claim expires is
-        told by no event.
+        A read that somebody opened is theirs until it is released: that a claim has expired is
+        told by no event, until another one would read it.
 
         Parameters
         ----------
@@ -162,6 +169,8 @@ class ReadingEvents:
         protocol = self._protocol_of(case_id)
         if locked >= set(PHASES_OF[arm]):
             return ReadState(account_id, place, "done")
+        if assignment_id in self._dropped:
+            return ReadState(account_id, place, "dropped")
         if case_id in self.withdrawn or protocol.state == "stopped":
             return ReadState(account_id, place, "dropped")
         unblinded = protocol.unblinded.get(account_id) if account_id is not None else None

@@ -21,6 +21,14 @@ class RecordForm:
     version: int
     in_the_open: tuple[str, ...]
     committed: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    """Hashed in the open where a record has them, which is of the next version then: of releases
+    before, none has."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """All that is hashed in the open."""
+        return (*self.in_the_open, *self.added)
 
 
 FORMS: Mapping[str, RecordForm] = {
@@ -78,6 +86,7 @@ FORMS: Mapping[str, RecordForm] = {
             "question_row", "rendering_id", "study_answer_id", "truth_source",
         ),
         ("model_side", "truth"),
+        added=("pictures",),
     ),
     "review": RecordForm(
         1,
@@ -107,9 +116,10 @@ def commit_fields(kind: str, salt: str, values: Mapping[str, Any]) -> dict[str, 
 def record_sha256(kind: str, values: Mapping[str, Any], commitments: Mapping[str, str]) -> str:
     """Return the hash of a record's canonical form, as 64 hex digits."""
     form = FORMS[kind]
+    added = {name: values[name] for name in form.added if values.get(name) is not None}
     canonical = {
-        "form": [kind, form.version],
-        "record": {name: values[name] for name in form.in_the_open},
+        "form": [kind, form.version + bool(added)],
+        "record": {name: values[name] for name in form.in_the_open} | added,
         "commitments": {name: commitments[name] for name in form.committed},
     }
     return hashlib.sha256(canonical_json(canonical)).hexdigest()

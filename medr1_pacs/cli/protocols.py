@@ -11,11 +11,12 @@ import typer
 from medr1_pacs.cli.printing import print_error, print_rows
 from medr1_pacs.cli.wiring import open_research, read_settings
 from medr1_pacs.db.audit import OPERATOR
-from medr1_pacs.db.protocols import list_protocols
+from medr1_pacs.db.reading_progress import list_protocols
 from medr1_pacs.errors import ProtocolRefused, SourceUnreadable
 from medr1_pacs.projects import DEFAULT_PROJECT
 from medr1_pacs.records.review_words import CaseKind
-from medr1_pacs.reviews.protocols import ReadingProtocol, parse_protocol
+from medr1_pacs.reviews.protocol_rules import parse_protocol
+from medr1_pacs.reviews.protocols import ReadingProtocol
 from medr1_pacs.steps.reading_protocols import (
     CheckedProtocol,
     check_protocol,
@@ -154,3 +155,5 @@ def _print(checked: CheckedProtocol) -> None:
         print(f"{load.reader}: {load.reads:g} reads, {load.hours:g} h")
     for why, number in plan.left_out.items():
         print(f"left out: {number}, {why}")
+    for warning in checked.warnings:
+        print(f"warning: {warning}")

@@ -40,7 +40,7 @@ BIRTHS: Mapping[str, Sequence[str]] = {
     "plan": ("study.planned",),
     "reading_protocol": ("protocol.started",),
     "reading_case": ("case.frozen", "reading_case.adopted"),
-    "adjudication": ("adjudication.planned",),
+    "planned_later": ("adjudication.planned", "read.planned"),
     "review": ("review.locked", "review.amended", "review.adopted"),
 }
 """What must have happened for a row to be shown -> the events that tell of it."""

@@ -198,7 +198,7 @@ def iterate_assignments(
     )
     for row in rows:
         unborn = as_of.unborn
-        if row.protocol_id in unborn["reading_protocol"] or row.id in unborn["adjudication"]:
+        if row.protocol_id in unborn["reading_protocol"] or row.id in unborn["planned_later"]:
             continue
         now = ReadState(row.account_id, row.place, row.state)
         with suppress(KeyError):  # of what events tell nothing of, the row has to speak

@@ -220,7 +220,7 @@ def _remains(kind: str, record: Record) -> JsonObject:
     form, line = FORMS[kind], {"kind": kind, "id": record.object_id}
     commitments = record.commit(kind)
     if commitments is not None:
-        line["record"] = {name: record.values[name] for name in form.in_the_open}
+        line["record"] = {name: record.values[name] for name in form.shown}
         # In the order of the form: those that were kept come in one of the database.
         line["commitments"] = {
             name: commitments[name] for name in form.committed if name in commitments

@@ -342,7 +342,7 @@ def _current(session: Session, sop_instance_uid: str) -> Instance | None:
 def _find_or_add_study(session: Session, item: IndexedInstance, now: datetime) -> Study:
     find = select(Study).where(Study.study_instance_uid == item.study_instance_uid)
     # Locked: a person may retry it at this moment, and both would decide on its state.
-    if (study := session.scalar(find.with_for_update())) is not None:
+    if (study := session.scalar(find.with_for_update(key_share=True))) is not None:
         return study
     key = {"patient_key": item.identity.patient_key}
     patient, _ = find_or_add(session, Patient, key, sex=item.sex, created_at=now)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.assignments import judgement_of
+from medr1_pacs.db.reads import judgement_of
 from medr1_pacs.db.tables import (
     Assignment,
     AuditEvent,
@@ -27,8 +27,9 @@ from medr1_pacs.questions.bank import restore_question
 from medr1_pacs.questions.schema import Aggregate
 from medr1_pacs.questions.schema import Question as AskedQuestion
 from medr1_pacs.records.judged import JudgedCase, JudgedProtocol, JudgedRead, JudgedReview
-from medr1_pacs.records.review_words import AssignmentState, Part, ReadKind
+from medr1_pacs.records.review_words import Arm, AssignmentState, Part, ReadKind
 from medr1_pacs.records.reviews import Judgement
+from medr1_pacs.records.words import JsonObject
 
 _ORDER = tuple(ReadKind)
 _NOTHING_SAID = Judgement()
@@ -61,11 +62,25 @@ def get_judged_protocol(session: Session, protocol_id: int) -> JudgedProtocol:
         state=row.state,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        arms=_list_arms(session, protocol_id),
         readers=[each.label for each in people.values() if each.part is Part.READER],
         cases=_list_cases(session, row, reads),
         planned_reads=sum(states.values()),
         done_reads=states.get(AssignmentState.DONE, 0),
     )
+
+
+def _list_arms(session: Session, protocol_id: int) -> list[Arm]:
+    """Return the arms in which cases are read, by what was planned at the start."""
+    found = session.scalars(
+        select(Assignment.arm)
+        .where(
+            Assignment.protocol_id == protocol_id,
+            Assignment.kind.in_((ReadKind.FIRST, ReadKind.SECOND)),
+        )
+        .distinct()
+    )
+    return sorted(found, key=tuple(Arm).index)
 
 
 def _list_cases(
@@ -111,6 +126,7 @@ def _get_questions(session: Session, protocol_id: int) -> dict[int, AskedQuestio
 
 def _case(found: Any, question: AskedQuestion, reads: Mapping[int, list[JudgedRead]]) -> JudgedCase:
     case = found.ReadingCase
+    side: JsonObject = case.model_side or {}
     picture = f"{found.picture_uid} {found.frame_number}" if found.picture_uid else ""
     return JudgedCase(
         case_id=case.id,
@@ -128,10 +144,21 @@ def _case(found: Any, question: AskedQuestion, reads: Mapping[int, list[JudgedRe
         truth=case.truth,
         model=case.model_side["choice_text"] if case.model_side else None,
         has_model=case.model_side is not None,
-        model_score=found.score if case.model_side else None,
+        model_score=_score(case.model_side, found.score) if case.model_side else None,
+        checkpoint=side.get("checkpoint", ""),
+        checkpoint_revision=side.get("checkpoint_revision", ""),
+        is_demo=side.get("is_demo", False),
         is_withdrawn=case.withdrawn_at is not None,
         reads=reads.get(case.id, []),
     )
+
+
+def _score(side: JsonObject, kept: float | None) -> float | None:
+    """Return the model's score as it is frozen under the case's hash; earlier releases kept it
+    beside the case alone."""
+    if "score" not in side:
+        return kept
+    return None if side["score"] is None else float(side["score"])
 
 
 def _list_reads(
@@ -168,6 +195,7 @@ def _list_reads(
             Assignment.kind,
             Assignment.arm,
             Assignment.account_id,
+            Assignment.shown_reviews,
         ).where(Assignment.protocol_id == protocol_id, Assignment.account_id.is_not(None))
     ).all()
     reads: dict[int, list[JudgedRead]] = defaultdict(list)
@@ -180,6 +208,7 @@ def _list_reads(
                     kind=row.kind,
                     arm=row.arm,
                     reviews=reviews[row.id],
+                    shown_reviews=row.shown_reviews,
                 )
             )
     return reads

@@ -17,7 +17,7 @@ from medr1_pacs.db.facets import lock_patients, refresh_facets
 from medr1_pacs.db.naming import unname_study
 from medr1_pacs.db.past import keep_past
 from medr1_pacs.db.recording import tell_records
-from medr1_pacs.db.rows import find_or_add
+from medr1_pacs.db.rows import AS_PARENT, find_or_add
 from medr1_pacs.db.standards import derive_for_study
 from medr1_pacs.db.studies import reopen, set_state
 from medr1_pacs.db.tables import (
@@ -142,8 +142,8 @@ def _identity_of(question: Question) -> QuestionIdentity:
 def record_plan(session: Session, study: StudyFacts, plan: StudyPlan, now: datetime) -> None:
     """Write a plan; what an earlier version asked is selected again, not asked again."""
     lock_patients(session, select(Study.patient_id).where(Study.id == study.study_id))
-    row = session.get_one(Study, study.study_id, with_for_update=True)
-    version = session.get_one(StudyVersion, study.study_version_id, with_for_update=True)
+    row = session.get_one(Study, study.study_id, with_for_update=AS_PARENT)
+    version = session.get_one(StudyVersion, study.study_version_id, with_for_update=AS_PARENT)
     if version.planned_at is not None or row.version != study.version:
         return  # planned by somebody else, or reopened meanwhile
     if not _lock_asked(session, row, study):
@@ -384,7 +384,7 @@ def withdraw_prompts(session: Session, checkpoint: str, *, studies_max: int) -> 
 
 
 def _withdraw_from_study(session: Session, study_id: int, checkpoint: str) -> None:
-    study = session.get_one(Study, study_id, with_for_update=True)
+    study = session.get_one(Study, study_id, with_for_update=AS_PARENT)
     prompts = (
         select(Prompt.id)
         .join(Rendering, Prompt.rendering_id == Rendering.id)

@@ -55,7 +55,7 @@ def request_export(
     """
     # Locked: two that ask at once are counted one after the other.
     project_id = session.scalars(
-        select(Project.id).where(Project.name == project).with_for_update()
+        select(Project.id).where(Project.name == project).with_for_update(key_share=True)
     ).one()
     waiting = session.scalar(
         select(func.count(Row.id)).where(Row.project_id == project_id, Row.state.in_(UNFINISHED))

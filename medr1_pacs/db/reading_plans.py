@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from medr1_pacs.db.protocols import find_conflicts, find_people
+from medr1_pacs.db.protocols import find_people, refuse_started
+from medr1_pacs.db.reading_conflicts import find_earlier
 from medr1_pacs.db.study_answers import list_candidates
 from medr1_pacs.db.tables import (
     Account,
@@ -24,20 +27,32 @@ from medr1_pacs.errors import ProtocolRefused
 from medr1_pacs.filters import Demo, parse_filters
 from medr1_pacs.records.reviews import ReadingPlan
 from medr1_pacs.records.words import Role
-from medr1_pacs.reviews.planning import plan_reading
+from medr1_pacs.reviews.conflicts import find_conflicts
+from medr1_pacs.reviews.planning import plan_reading, warn_of_models
 from medr1_pacs.reviews.protocols import ReadingProtocol
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedProtocol:
+    """What a protocol comes to, and nothing stands against."""
+
+    plan: ReadingPlan
+    people: Mapping[str, int]
+    """Account name -> row id."""
+    warnings: tuple[str, ...]
+
+
 def plan_protocol(
-    session: Session, project: str, protocol: ReadingProtocol
-) -> tuple[ReadingPlan, Mapping[str, int]]:
-    """Return a protocol's cases and reads, and account name -> row id of its people.
+    session: Session, project: str, protocol: ReadingProtocol, *, now: datetime
+) -> PlannedProtocol:
+    """Return a protocol's cases and reads, its people, and what should be thought of before.
 
     Raises
     ------
     ProtocolRefused
         It cannot be started, and why.
     """
+    refuse_started(session, project, protocol)
     people = find_people(session, project, protocol)
     filters = None
     if protocol.filters:
@@ -49,9 +64,21 @@ def plan_protocol(
             f"questions: no study of the project {project} is asked any of these at the moment"
         )
     plan = plan_reading(protocol, candidates)
-    if conflicts := find_conflicts(session, protocol, people, plan):
-        raise ProtocolRefused("\n".join(f"readers: {each}" for each in conflicts))
-    return plan, people
+    studies = {case.candidate.study_id for case in plan.cases}
+    earlier = find_earlier(session, people, studies)
+    conflicts = find_conflicts(protocol, plan, earlier, now=now)
+    if conflicts.refusals:
+        raise ProtocolRefused("\n".join(f"readers: {each}" for each in conflicts.refusals))
+    versions = _find_versions(session, {case.candidate.question_row for case in plan.cases})
+    return PlannedProtocol(plan, people, (*conflicts.warnings, *warn_of_models(plan, versions)))
+
+
+def _find_versions(session: Session, question_rows: Collection[int]) -> dict[int, int]:
+    """Return row of a question -> its version."""
+    rows = session.execute(
+        select(Question.id, Question.version).where(Question.id.in_(question_rows))
+    )
+    return {row.id: row.version for row in rows}
 
 
 def list_readers(session: Session, project: str) -> list[str]:

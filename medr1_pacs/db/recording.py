@@ -318,6 +318,7 @@ def _cases() -> Select[Any]:
         rendering_id=ReadingCase.rendering_id,
         study_answer_id=ReadingCase.study_answer_id,
         truth_source=ReadingCase.truth_source,
+        pictures=ReadingCase.pictures,
         model_side=ReadingCase.model_side,
         truth=ReadingCase.truth,
     )

@@ -15,6 +15,9 @@ Found = TypeVar("Found")
 
 CHUNK = 500
 """Values of an IN list."""
+AS_PARENT: dict[str, Any] = {"key_share": True}
+"""How `Session.get` locks a row whose key stays (FOR NO KEY UPDATE): rows that refer to it may be
+added meanwhile. FOR UPDATE would stop them, and who adds them may hold what one waits for."""
 
 
 def find_or_add(

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from medr1_pacs.db.audit import SERVICE, add_event
 from medr1_pacs.db.claims import database_now
 from medr1_pacs.db.facets import lock_patients, refresh_facets
+from medr1_pacs.db.rows import AS_PARENT
 from medr1_pacs.db.tables import (
     Generation,
     Instance,
@@ -40,14 +41,15 @@ def get_locked(session: Session, study_id: int) -> Study:
 
     Whoever decides on a state reads it under this lock: without, two who look at once both decide.
     """
-    return session.get_one(Study, study_id, with_for_update=True, populate_existing=True)
+    return session.get_one(Study, study_id, with_for_update=AS_PARENT, populate_existing=True)
 
 
 def lock_known(session: Session, study_instance_uids: Collection[str]) -> None:
     """Lock the studies that there are, and their patients, in the order in which others do."""
     are_known = Study.study_instance_uid.in_(study_instance_uids)
     lock_patients(session, select(Study.patient_id).where(are_known))
-    session.execute(select(Study.id).where(are_known).order_by(Study.id).with_for_update())
+    locked = select(Study.id).where(are_known).order_by(Study.id)
+    session.execute(locked.with_for_update(key_share=True))
 
 
 def mark_complete(
@@ -262,7 +264,9 @@ def list_failed(session: Session, *, reason: str = "") -> list[str]:
 def retry_failed(session: Session, study_instance_uid: str, actor: str) -> bool:
     """Give the failed work of a study its attempts back; False when it has not failed."""
     study = session.scalar(
-        select(Study).where(Study.study_instance_uid == study_instance_uid).with_for_update()
+        select(Study)
+        .where(Study.study_instance_uid == study_instance_uid)
+        .with_for_update(key_share=True)
     )
     if study is None or study.state is not StudyState.FAILED:
         return False

@@ -14,8 +14,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from medr1_pacs.db.facets import find_truth
 from medr1_pacs.db.research import narrow_rows
@@ -25,6 +25,7 @@ from medr1_pacs.db.tables import (
     AnswerFacet,
     Checkpoint,
     Generation,
+    Instance,
     OptionScore,
     Project,
     ProjectStudy,
@@ -43,9 +44,14 @@ from medr1_pacs.questions.bank import restore_question
 from medr1_pacs.questions.schema import Aggregate
 from medr1_pacs.questions.schema import Question as BankQuestion
 from medr1_pacs.records.reviews import Candidate, ModelPicture, ModelSide, StudyAnswerMade
-from medr1_pacs.records.words import PromptKind, TruthSource
+from medr1_pacs.records.words import PromptKind
 from medr1_pacs.reviews.letters import letters_to_texts
-from medr1_pacs.reviews.study_answers import put_together, put_truths_together, score_positive
+from medr1_pacs.reviews.study_answers import (
+    least_certain_source,
+    put_together,
+    put_truths_together,
+    score_positive,
+)
 
 
 def list_candidates(
@@ -111,24 +117,31 @@ def _candidate(
     study_id: int, question_id: str, question: BankQuestion, pictures: list[_Picture]
 ) -> Candidate:
     first = pictures[0].row
+    is_a_picture = question.aggregate is Aggregate.NONE
     versions = {picture.row.question_row for picture in pictures}
     checkpoints = {picture.answer.checkpoint_row for picture in pictures if picture.answer}
     is_mixed = len(versions) > 1 or len(checkpoints) > 1
     is_whole = all(picture.answer is not None for picture in pictures)
     truths = [picture.row.truth for picture in pictures]
-    sources = {picture.row.truth_source for picture in pictures if picture.row.truth is not None}
+    stated = {
+        (picture.row.truth_source, picture.row.truth_certainty)
+        for picture in pictures
+        if picture.row.truth is not None
+    }
     truth = put_truths_together(question.aggregate, question.options, question.positive, truths)
     return Candidate(
         study_id=study_id,
         study_version_id=first.study_version_id,
+        study_version=first.study_version,
         patient_id=first.patient_id,
         question_row=first.question_row,
         question_id=question_id,
-        rendering_id=first.rendering_id if question.aggregate is Aggregate.NONE else None,
+        rendering_id=first.rendering_id if is_a_picture else None,
+        picture=(first.first_instance_id, first.frame_number) if is_a_picture else None,
         answer=_put_together(question, pictures) if is_whole and not is_mixed else None,
         is_mixed=is_mixed,
         truth=truth,
-        truth_source=TruthSource(min(sources)) if truth is not None and sources else None,
+        truth_source=least_certain_source(stated) if truth is not None else None,
     )
 
 
@@ -136,17 +149,22 @@ def _put_together(question: BankQuestion, pictures: list[_Picture]) -> StudyAnsw
     choices = [picture.choice_text for picture in pictures]
     choice = put_together(question.aggregate, question.options, question.positive, choices)
     answer = pictures[0].answer
+    parsed = sum(text is not None for text in choices)
+    score = score_positive(
+        question.options, question.positive, [picture.option_scores for picture in pictures]
+    )
     return StudyAnswerMade(
         checkpoint_row=answer.checkpoint_row,
         aggregate=question.aggregate.value,
         choice_text=choice,
         answer_ids=tuple(picture.answer.answer_id for picture in pictures),
-        parsed=sum(text is not None for text in choices),
-        score=score_positive(
-            question.options, question.positive, [picture.option_scores for picture in pictures]
-        ),
+        parsed=parsed,
+        score=score,
         side=ModelSide(
             choice_text=choice,
+            score=None if score is None else repr(float(score)),
+            answers=len(pictures),
+            parsed=parsed,
             checkpoint=answer.checkpoint,
             checkpoint_revision=answer.revision,
             is_demo=answer.is_demo,
@@ -194,6 +212,13 @@ def add_study_answer(session: Session, candidate: Candidate, now: datetime) -> i
     return row.id
 
 
+def _first_instance() -> Any:
+    """Return the first instance that was received under the SOP Instance UID of a picture."""
+    same = aliased(Instance)
+    first = select(func.min(same.id)).where(same.sop_instance_uid == Instance.sop_instance_uid)
+    return first.correlate(Instance).scalar_subquery().label("first_instance_id")
+
+
 # -- what is read --------------------------------------------------------------------------------
 
 
@@ -218,17 +243,22 @@ def _pictures(
             Study.id.label("study_id"),
             Study.patient_id,
             StudyVersion.id.label("study_version_id"),
+            StudyVersion.version.label("study_version"),
             Question.id.label("question_row"),
             Question.question_id,
             Question.definition,
             Rendering.id.label("rendering_id"),
             Rendering.instance_id,
             Rendering.frame_number,
+            _first_instance(),
             truth.correlate(Rendering, Selection).scalar_subquery().label("truth"),
-            truth.with_only_columns(ReferenceStandard.source)
-            .correlate(Rendering, Selection)
-            .scalar_subquery()
-            .label("truth_source"),
+            *(
+                truth.with_only_columns(column)
+                .correlate(Rendering, Selection)
+                .scalar_subquery()
+                .label(f"truth_{column.key}")
+                for column in (ReferenceStandard.source, ReferenceStandard.certainty)
+            ),
         )
         .select_from(Selection)
         .join(StudyVersion, Selection.study_version_id == StudyVersion.id)
@@ -237,6 +267,7 @@ def _pictures(
         .join(Project, ProjectStudy.project_id == Project.id)
         .join(Question, Selection.question_id == Question.id)
         .join(Rendering, Selection.rendering_id == Rendering.id)
+        .join(Instance, Rendering.instance_id == Instance.id)
         .where(*conditions)
         .order_by(Study.id, Question.question_id, Selection.id)
     ).all()

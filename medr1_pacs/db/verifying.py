@@ -30,7 +30,7 @@ from medr1_pacs.db.tables import (
     Study,
 )
 from medr1_pacs.errors import ProtocolRefused
-from medr1_pacs.reviews.protocols import restore_protocol
+from medr1_pacs.reviews.protocols import hash_definition, restore_protocol
 
 _CHUNK = 5_000
 
@@ -237,7 +237,8 @@ def list_protocols(session: Session) -> dict[int, tuple[str, str]]:
     found = {}
     for row in session.execute(select(*columns).order_by(ReadingProtocol.id)):
         try:
-            digest = restore_protocol(row.definition).definition_sha256
+            restore_protocol(row.definition)
+            digest = hash_definition(row.definition)
         except (ProtocolRefused, *UNREADABLE):
             digest = ""
         found[row.id] = digest if digest == row.definition_sha256 else "", row.state

@@ -100,7 +100,7 @@ class ExportedReference:
     truth: str | None
     """The right option; empty: a later version withdrew it."""
     certainty: str | None
-    """`proven`, `followed_up`, `consensus`, `single`."""
+    """`proven`, `followed_up`, `consensus`, `adjudicated`, `single`."""
     is_superseded: bool
     """Its source says something else of the same unit since: it counts no more."""
     truth_salt: str
@@ -202,11 +202,18 @@ class ExportedCase:
     """Row number of the model's answers, put together; empty: there was none."""
     model_side: Mapping[str, str | int] | None
     """What was to be shown of the model: its choice, and choice, reasoning and picture of each
-    frame; empty: no model answered."""
+    frame. And what no reader is shown: `score`, how likely a positive option is, 0 to 1, as its
+    shortest text (null: the engine does not say, or the question has no positive option);
+    `answers`, how many answers it was put together from; `parsed`, those of them with a choice. A
+    release that did not freeze these three has none of them. Empty: no model answered."""
     truth: str | None
     """The right option by the references when the protocol started; empty: not known."""
     truth_source: str | None
-    """Whose reference it was."""
+    """Whose reference it was; of a study's truth that several sources have part in, the least
+    certain one's."""
+    pictures: Sequence[Sequence[int]] | None
+    """What its readers could page through, by row numbers: `[[series, [[instance, frames], ...]],
+    ...]`; empty: frozen by a release that did not note it."""
     record_salt: str
     """16 random bytes, as hex, that `model_side` and `truth` are hashed with."""
 

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from medr1_pacs.records.review_words import Arm, CaseKind, Phase, ProtocolState, ReadKind
+from medr1_pacs.records.review_words import (
+    PHASES,
+    Arm,
+    CaseKind,
+    Phase,
+    ProtocolState,
+    ReadKind,
+)
 from medr1_pacs.records.reviews import Judgement
 
 
@@ -38,6 +45,13 @@ class JudgedRead:
     arm: Arm
     reviews: Sequence[JudgedReview]
     """Amendments too, in the order in which they were locked."""
+    shown_reviews: Sequence[int] | None = None
+    """Of an adjudication: the reviews that its adjudicator was shown; None: not noted."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every phase is locked."""
+        return all(self.first(phase) is not None for phase in PHASES[self.arm])
 
     def final(self, phase: Phase) -> JudgedReview | None:
         """Return what counts of a phase: the last that was locked before anything was revealed."""
@@ -81,6 +95,11 @@ class JudgedCase:
     has_model: bool
     model_score: float | None
     """How likely a positive option is, 0 to 1."""
+    checkpoint: str
+    """That answered, as it was frozen; empty where there is no answer."""
+    checkpoint_revision: str
+    is_demo: bool
+    """Whether the answer was made up for demonstration."""
     is_withdrawn: bool
     reads: Sequence[JudgedRead]
 
@@ -109,6 +128,8 @@ class JudgedProtocol:
     state: ProtocolState
     started_at: datetime
     ended_at: datetime | None
+    arms: Sequence[Arm]
+    """In which its readers meet cases: two in a crossover."""
     readers: Sequence[str]
     """Labels of its readers, in their order."""
     cases: Sequence[JudgedCase]
@@ -158,8 +179,9 @@ class LongRow:
     arm: str
     """`blind`, `sequential`, `assisted` or `adjudication`; empty for model and truth."""
     is_evaluated: bool
-    """Whether it enters the results: of a case of the kind `case` that is not withdrawn, no repeat,
-    and the last version that was locked before anything was revealed."""
+    """Whether it enters the results: of a case of the kind `case` that is not withdrawn, of a
+    read that is done and no repeat, and the last version that was locked before anything was
+    revealed."""
     review_id: int | None
     """Row of the review in the service; empty for model and truth."""
     version: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from medr1_pacs.records.review_words import (
@@ -17,6 +17,14 @@ from medr1_pacs.records.review_words import (
     ReviewFlag,
 )
 from medr1_pacs.records.words import JsonObject, TruthSource
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody in a protocol, who may only do there what is theirs."""
+
+    protocol_id: int
+    account_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +42,17 @@ class ModelPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSide:
-    """What is shown of the model about a case."""
+    """What the model says of a case, as it is frozen; the score and the counts are shown to no
+    reader."""
 
     choice_text: str | None
+    score: str | None
+    """How likely a positive option is, 0 to 1, as its shortest text: what is hashed has no
+    fractions. None: the engine does not say, or the question has no positive option."""
+    answers: int
+    """How many answers it was put together from."""
+    parsed: int
+    """Of these, those with a choice."""
     checkpoint: str
     checkpoint_revision: str
     is_demo: bool
@@ -48,9 +64,14 @@ class ModelSide:
 
     @classmethod
     def from_json(cls, stored: JsonObject) -> ModelSide:
-        """Return what `to_json` stored."""
+        """Return what `to_json` stored, in this release or one that kept no score in it."""
         pictures = tuple(ModelPicture(**each) for each in stored["pictures"])
-        return cls(**(stored | {"pictures": pictures}))
+        derived: JsonObject = {
+            "score": None,
+            "answers": len(pictures),
+            "parsed": sum(each.choice_text is not None for each in pictures),
+        }
+        return cls(**(derived | stored | {"pictures": pictures}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +87,31 @@ class StudyAnswerMade:
     side: ModelSide
 
 
+def make_case_key(study_id: int, question_id: str, picture: tuple[int, int] | None) -> str:
+    """Return what a case is known by in every protocol: a study under a question, in whatever
+    version and through whatever window, or a frame of it where each picture is a case.
+
+    `picture`: (row id of the first instance with its SOP Instance UID, frame number from 1). Not
+    the UID itself, which a withdrawal takes.
+    """
+    return " ".join(map(str, (study_id, question_id, *(picture or ()))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What a protocol could take as a case."""
 
     study_id: int
     study_version_id: int
+    study_version: int
+    """Number of that version, from 1."""
     patient_id: int
     question_row: int
     question_id: str
     rendering_id: int | None
     """The picture, where each is a case."""
+    picture: tuple[int, int] | None
+    """(row id of the first instance with its SOP Instance UID, frame number from 1)."""
     answer: StudyAnswerMade | None
     """None: no model answered all of its pictures."""
     is_mixed: bool
@@ -85,9 +120,9 @@ class Candidate:
     truth_source: TruthSource | None
 
     @property
-    def key(self) -> tuple[int, str, int | None]:
+    def key(self) -> str:
         """What makes a case the same in another protocol."""
-        return self.study_id, self.question_id, self.rendering_id
+        return make_case_key(self.study_id, self.question_id, self.picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +285,10 @@ class ProtocolListing:
     definition: JsonObject
 
 
+UNNAMED = "Series"
+"""What a series is called whose label would say too much."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesShown:
     """A series of a case as a reader pages through it."""
@@ -294,6 +333,10 @@ class CaseSeries:
     """(place of the series, place of the frame) that the case opens at, both from 0."""
     is_about_start: bool
     """Whether the question is about this very picture."""
+
+    def unlabelled(self) -> CaseSeries:
+        """Return it with labels that say nothing."""
+        return replace(self, series=tuple(replace(each, label=UNNAMED) for each in self.series))
 
     def find(self, instance_id: int, frame_number: int) -> tuple[int, int] | None:
         """Return (place of the series, place of the frame) of a frame."""

@@ -138,6 +138,7 @@ class Certainty(StrEnum):
     PROVEN = "proven"  #: pathology, surgery, a phantom, the header
     FOLLOWED_UP = "followed_up"  #: what became of the patient agrees
     CONSENSUS = "consensus"  #: several readers agreed
+    ADJUDICATED = "adjudicated"  #: readers disagreed, and one more decided
     SINGLE = "single"  #: one reader or one report says so
 
 

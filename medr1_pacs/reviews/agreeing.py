@@ -1,6 +1,7 @@
 """How far readers agree with each other, with the model, and with themselves.
 
-Agreement is over cases that both assessed: who cannot assess a case names no category.
+Agreement is over cases that both assessed: who cannot assess a case names no category. Adjudicators
+are compared with what they decided about alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from medr1_pacs.reviews.figures import (
     Measure,
     Subject,
 )
-from medr1_pacs.reviews.readings import Reading, readers_of, under
+from medr1_pacs.reviews.readings import Reading, list_adjudicated, readers_of, under
 from medr1_pacs.statistics.agreement import (
     KappaWeights,
     Scale,
@@ -95,6 +96,8 @@ def estimate_repeats(
             for repeat in case.reads:
                 if repeat.kind is not ReadKind.REPEAT or repeat.arm is not condition.arm:
                     continue
+                if not repeat.is_done:
+                    continue
                 before = next(
                     (
                         read
@@ -102,6 +105,7 @@ def estimate_repeats(
                         if read.kind is ReadKind.FIRST
                         and read.account_id == repeat.account_id
                         and read.arm is repeat.arm
+                        and read.is_done
                     ),
                     None,
                 )
@@ -114,6 +118,40 @@ def estimate_repeats(
             subject = Subject(question, condition.name, reader, f"{reader}, repeated")
             yield from _of_pair(
                 subject, [pair for pair, _ in own], [patient for _, patient in own], is_grade
+            )
+
+
+def estimate_upholding(
+    question: str,
+    cases: Sequence[JudgedCase],
+    readings: Sequence[Reading],
+    phase: Phase,
+) -> Iterator[Figure]:
+    """Yield how often each adjudicator decides as each reader had said, over what both assessed.
+
+    `phase`: the one that adjudications are about.
+    """
+    decided = [each for each in readings if each.condition.phase is Phase.ADJUDICATION]
+    about = {case.case_id: list_adjudicated(case, phase) for case in cases}
+    for adjudicator in readers_of(decided):
+        own = [each for each in decided if each.reader == adjudicator]
+        readers = {reader for each in own for reader in about[each.case.case_id]}
+        for reader in sorted(readers, key=lambda label: (len(label), label)):
+            judged = [
+                (each, said)
+                for each in own
+                if (said := about[each.case.case_id].get(reader)) is not None
+                and None not in (each.choice, said.judgement.choice_text)
+            ]
+            yield Subject(question, Phase.ADJUDICATION.value, adjudicator, reader).share(
+                Measure.PERCENT_AGREEMENT,
+                [
+                    (each.choice == said.judgement.choice_text, each.case.patient)
+                    for each, said in judged
+                ],
+                unit="adjudicated cases that both assessed",
+                says="share decided as the reader had said",
+                empty="no case was assessed by both",
             )
 
 

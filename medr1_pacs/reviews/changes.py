@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from medr1_pacs.records.review_words import Phase
+from medr1_pacs.records.review_words import Phase, ReadKind
 from medr1_pacs.reviews.figures import (
     ALL_READERS,
     INTERVAL,
@@ -90,6 +90,24 @@ def pair_up(readings: Sequence[Reading], before: Condition, after: Condition) ->
     ]
 
 
+def say_order(pairs: Sequence[Pair]) -> str:
+    """Return in which periods of a crossover pairs were read; empty where there is none."""
+    crossed = [pair for pair in pairs if pair.before.read_kind is not pair.after.read_kind]
+    second = sum(pair.before.read_kind is ReadKind.SECOND for pair in pairs)
+    if crossed:
+        return (
+            f"two reads of each case, {len(crossed) - second:,} blind first and {second:,} "
+            "assisted first"
+        )
+    if second:
+        return f"{second:,} of {len(pairs):,} pairs were in the second period of the crossover"
+    return ""
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
 def count_changes(
     readings: Sequence[Reading], conditions: Sequence[Condition]
 ) -> Iterator[ChangeCounts]:
@@ -112,7 +130,7 @@ def estimate_changes(
                 float(counted[kind]),
                 n=len(pairs),
                 unit="pairs of readings of the same reader and case",
-                method="count",
+                method=_join("count", say_order(pairs)),
                 detail=kind.value,
             )
         yield from _differences(subject, [p for p in pairs if p.before.is_right is not None])
@@ -154,7 +172,12 @@ def _differences(subject: Subject, pairs: Sequence[Pair]) -> Iterator[Figure]:
             spread=INTERVAL if estimate else "",
             n=n,
             unit=unit,
-            method="assisted less blind; Newcombe (1998), method 10: one pair a patient",
+            patients=n,
+            method=_join(
+                "assisted less blind",
+                say_order(pairs),
+                "Newcombe (1998), method 10: one pair a patient",
+            ),
             reason="" if estimate else empty,
         )
     else:
@@ -166,23 +189,26 @@ def _differences(subject: Subject, pairs: Sequence[Pair]) -> Iterator[Figure]:
             patients,
         )
         yield subject.drawn(
-            Measure.ACCURACY_DIFFERENCE, drawn, n=n, unit=unit, says="assisted less blind",
+            Measure.ACCURACY_DIFFERENCE,
+            drawn,
+            n=n,
+            unit=unit,
+            says=_join("assisted less blind", say_order(pairs)),
             empty=empty,
-        )  # fmt: skip
+        )
     yield subject.plain(
         Measure.MCNEMAR,
         mcnemar_exact(counts),
         n=n,
         unit=unit,
-        method=(
+        method=_join(
             f"exact, two-sided; {counts.only_first} right when assisted alone, "
-            f"{counts.only_second} when blind alone"
-            + (
-                "; it takes pairs for independent, which those of one patient are not: the "
-                "interval of the difference does not"
-                if len(set(patients)) < n
-                else ""
-            )
+            f"{counts.only_second} when blind alone",
+            say_order(pairs),
+            "it takes pairs for independent, which those of one patient are not: the interval of "
+            "the difference does not"
+            if len(set(patients)) < n
+            else "",
         ),
         reason="" if n else empty,
     )
@@ -199,15 +225,16 @@ def _followings(subject: Subject, pairs: Sequence[Pair]) -> Iterator[Figure]:
         (Measure.FOLLOWED_WRONG, False, "pairs with a right blind answer and a wrong model"),
         (Measure.FOLLOWED_RIGHT, True, "pairs with a wrong blind answer and a right model"),
     ):
+        own = [
+            pair
+            for pair in known
+            if (pair.after.case.model == pair.after.case.truth) is model_is_right
+            and pair.before.is_right is not model_is_right
+        ]
         yield subject.share(
             measure,
-            [
-                (pair.after.choice == pair.after.case.model, pair.after.case.patient)
-                for pair in known
-                if (pair.after.case.model == pair.after.case.truth) is model_is_right
-                and pair.before.is_right is not model_is_right
-            ],
+            [(pair.after.choice == pair.after.case.model, pair.after.case.patient) for pair in own],
             unit=unit,
-            says="share whose assisted answer is the model's",
+            says=_join("share whose assisted answer is the model's", say_order(own)),
             empty="there is no such pair",
         )

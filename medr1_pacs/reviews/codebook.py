@@ -64,9 +64,23 @@ _LINES = {
         "read_kind `repeat`: is_evaluated is false; compared with the read_kind `first` of the "
         "same reader, case and phase alone."
     ),
+    "half a read": (
+        "read of which a phase is missing, since its reader or its protocol left it, or it is "
+        "still open: is_evaluated is false, and it is in no figure and no cell of the wide table."
+    ),
     "control": (
         "case_kind `control`: is_evaluated is false; the last version that was locked before "
         "anything was revealed is reported apart."
+    ),
+    "adjudication": (
+        "source `adjudicator`: decides about a case on which readers disagreed in the blind phase "
+        "where the protocol's arms have one, else in the assisted phase; of each reader it is "
+        "about the first read that has that phase and is done."
+    ),
+    "crossover": (
+        "read_kind `first` and `second` of one reader and case: its two arms, `second` in the "
+        "second period. A figure is of one arm, and says how many of its readings are of that "
+        "period."
     ),
     "withdrawn": (
         "withdrawn true: is_evaluated is false, and whatever was said is empty; ids, times and "
@@ -93,7 +107,8 @@ def list_codebook(readers: Sequence[ReaderColumns]) -> Iterator[JsonObject]:
             each.choice,
             "text",
             "",
-            f"The choice that counts {whose}; empty: not read, cannot be assessed, or withdrawn.",
+            f"The choice that counts {whose}; empty: not read to the end, cannot be assessed, or "
+            "withdrawn.",
         )
         yield _line(
             "wide", each.confidence, "integer", "0 to 100", f"The confidence {whose}.", "percent"

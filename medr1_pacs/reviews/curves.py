@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from medr1_pacs.records.judged import JudgedCase
 from medr1_pacs.records.review_words import Phase
-from medr1_pacs.reviews.changes import list_comparisons
+from medr1_pacs.reviews.changes import list_comparisons, pair_up, say_order
 from medr1_pacs.reviews.figures import ALL_READERS, MODEL, Condition, Figure, Measure, Subject
 from medr1_pacs.reviews.readings import Reading, readers_of, under
 from medr1_pacs.statistics.resampling import difference, estimate_by_bootstrap
@@ -60,29 +60,38 @@ def estimate_areas(
         )
 
     yield area("", MODEL, [[case.model_score] for case in known])
-    scored: dict[str, list[list[float | None]]] = {}
     for condition in conditions:
         if condition.phase is Phase.ADJUDICATION:
             continue
         here = under(readings, condition)
         readers = readers_of(here)
         rows = tabulate_scores(known, here, readers)
-        scored[condition.name] = rows
         for place, reader in enumerate(readers):
             yield area(condition.name, reader, [[row[place]] for row in rows])
         if len(readers) > 1:
             yield area(condition.name, ALL_READERS, rows)
     for before, after in list_comparisons(conditions):
-        rows = scored[after.name]
+        # Of the same readings: an area over other cases is another area.
+        pairs = [
+            pair
+            for pair in pair_up(readings, before, after)
+            if None not in (pair.before.score, pair.after.score)
+        ]
+        readers = readers_of([pair.after for pair in pairs])
+        rows = tabulate_scores(known, [pair.after for pair in pairs], readers)
         both = difference(
-            reader_averaged_area(truths, rows), reader_averaged_area(truths, scored[before.name])
+            reader_averaged_area(truths, rows),
+            reader_averaged_area(
+                truths, tabulate_scores(known, [pair.before for pair in pairs], readers)
+            ),
         )
+        order = say_order(pairs)
         yield Subject(question, f"{before.name} to {after.name}", ALL_READERS).drawn(
             Measure.AREA_DIFFERENCE,
             estimate_by_bootstrap(both, patients),
             n=sum(any(score is not None for score in row) for row in rows),
-            unit="cases with a score and a known truth",
-            says="mean of the readers' areas, assisted less blind",
+            unit="cases that a reader scored both times, with a known truth",
+            says="mean of the readers' areas, assisted less blind" + (order and f"; {order}"),
             empty=_UNDEFINED,
         )
 

@@ -81,6 +81,8 @@ class Figure:
     """How many units it rests on."""
     unit: str
     """What one unit is."""
+    patients: int | None = None
+    """Of how many patients they are; empty: not counted. Fewer than 10 are too few to say much."""
     method: str
     """How the number and its interval are made."""
     reason: str = ""
@@ -141,6 +143,7 @@ class Subject:
             spread=INTERVAL if estimate.low is not None else "",
             n=estimate.answers,
             unit=unit,
+            patients=estimate.patients,
             method="; ".join(part for part in (says, method) if part),
             reason=empty if estimate.accuracy is None else "",
         )
@@ -172,6 +175,7 @@ class Subject:
             spread=INTERVAL if has_interval else "",
             n=n,
             unit=unit,
+            patients=estimate.clusters,
             method=says + (drawing + left_out if has_interval else ""),
             reason=empty if estimate.value is None else reason,
         )

@@ -79,7 +79,8 @@ def _choice(case: JudgedCase, choice: str | None) -> JsonObject:
 
 def _of_review(case: JudgedCase, read: JudgedRead, review: JudgedReview) -> JsonObject:
     judgement, is_final = review.judgement, read.final(review.phase) is review
-    is_evaluated = case.is_evaluated and read.kind in EVALUATED and is_final
+    counts = read.is_done and read.kind in EVALUATED
+    is_evaluated = case.is_evaluated and counts and is_final
     return {
         **_choice(case, judgement.choice_text),
         "source": "adjudicator" if review.phase is Phase.ADJUDICATION else "reader",

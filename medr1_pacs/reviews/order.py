@@ -7,9 +7,12 @@ the same protocol gives everybody the same order everywhere, and it tells nothin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import heapify, heappop
+from itertools import islice
+from typing import NamedTuple
 
 from medr1_pacs.records.review_words import ReadKind
 
@@ -17,21 +20,25 @@ _TURN = {
     ReadKind.PRACTICE: 0,
     ReadKind.FIRST: 1,
     ReadKind.ADJUDICATION: 1,
+    ReadKind.REPEAT: 1,
     ReadKind.SECOND: 2,
-    ReadKind.REPEAT: 3,
 }
-"""What is read before what."""
+"""What is read before what. A repeat is among the others as soon as its washout is over: one that
+always came last would be known as one."""
+_ORDERS = _TURN | {ReadKind.REPEAT: "repeat"}
+"""What names the order of a kind: a repeat's place tells nothing of where its case was first."""
+_LOOKED_UP = 64
+"""Cases whose last reads are looked for at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingRead:
+class WaitingRead(NamedTuple):
     """A planned read that a reader could open."""
 
     assignment_id: int
     case_number: int
     kind: ReadKind
-    last_read_at: datetime | None
-    """When the reader last locked this case, in whatever protocol; None: never."""
+    case_key: str
+    """Of its case in every protocol: see `records.reviews.make_case_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,10 @@ class NextRead:
 
     assignment_id: int | None
     """None: nothing at the moment."""
+    following_id: int | None = None
+    """What would follow at this moment."""
     due_at: datetime | None = None
-    """When something will be, where all that is left waits for its washout."""
+    """When something will be there, where all that is left waits for its washout."""
 
 
 def reader_order(seed: str, reader: str, case_numbers: Iterable[int]) -> list[int]:
@@ -54,25 +63,48 @@ def order_key(seed: str, reader: str, case_number: int) -> bytes:
     return hashlib.sha256(f"{seed}\n{reader}\n{case_number}".encode()).digest()
 
 
+def iterate_order(
+    waiting: Sequence[WaitingRead], *, seed: str, reader: str
+) -> Iterator[WaitingRead]:
+    """Yield reads in a reader's order; who takes the first few of many pays for no more."""
+    heap = [
+        (
+            _TURN[read.kind],
+            order_key(f"{seed}\n{_ORDERS[read.kind]}", reader, read.case_number),
+            place,
+        )
+        for place, read in enumerate(waiting)
+    ]
+    heapify(heap)
+    while heap:
+        yield waiting[heappop(heap)[-1]]
+
+
 def choose_next(
-    waiting: Sequence[WaitingRead],
+    ordered: Iterable[WaitingRead],
+    find_last_reads: Callable[[Collection[str]], Mapping[str, datetime]],
     *,
-    seed: str,
-    reader: str,
     washout: timedelta,
     now: datetime,
 ) -> NextRead:
-    """Return the first read of a reader's order whose washout is over."""
-    ordered = sorted(
-        waiting,
-        key=lambda read: (
-            _TURN[read.kind],
-            order_key(f"{seed}\n{_TURN[read.kind]}", reader, read.case_number),
-        ),
-    )
+    """Return the first read of a reader's order whose washout is over, and the second.
+
+    `find_last_reads`: of these cases, when the reader last locked them, in whatever protocol; those
+    that they never did are not there.
+    """
+    ready: list[int] = []
     due: list[datetime] = []
-    for read in ordered:
-        if read.last_read_at is None or read.last_read_at + washout <= now:
-            return NextRead(read.assignment_id)
-        due.append(read.last_read_at + washout)
-    return NextRead(None, min(due, default=None))
+    left = iter(ordered)
+    while chunk := list(islice(left, _LOOKED_UP)):
+        last_reads = find_last_reads([read.case_key for read in chunk])
+        for read in chunk:
+            last = last_reads.get(read.case_key)
+            if last is not None and last + washout > now:
+                due.append(last + washout)
+                continue
+            ready.append(read.assignment_id)
+            if len(ready) == 2:
+                return NextRead(ready[0], ready[1])
+    if ready:
+        return NextRead(ready[0])
+    return NextRead(None, due_at=min(due, default=None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from medr1_pacs.errors import ProtocolRefused
 from medr1_pacs.records.review_words import Arm, CaseKind, ReadKind
@@ -20,7 +20,10 @@ from medr1_pacs.reviews.protocols import CASES_MAX, ReadingProtocol
 MIXED = "answers of several question versions or checkpoints"
 UNANSWERED = "not answered by a model, or not by now"
 SAME_PATIENT = "another case is of the same patient"
+PRACTISED = "its patient is in a practice case, whose truth is shown"
 NOT_DRAWN = "more than the protocol takes"
+_REVISION_SHOWN = 12
+"""Characters of a checkpoint's revision: enough to tell it from others."""
 
 
 def plan_reading(protocol: ReadingProtocol, candidates: Sequence[Candidate]) -> ReadingPlan:
@@ -32,10 +35,18 @@ def plan_reading(protocol: ReadingProtocol, candidates: Sequence[Candidate]) -> 
         There are too few cases for what the protocol asks.
     """
     left_out: Counter[str] = Counter()
-    usable = list(_usable(protocol, candidates, left_out))
+    usable = list(_usable(protocol, sorted(candidates, key=_place), left_out))
     practice, rest = _take_with_truth(protocol, usable, "practice", protocol.practice)
-    controls, rest = _take_with_truth(protocol, rest, "controls", protocol.controls)
-    drawn = _shuffled(protocol, "cases", rest)
+    # Practice shows what is true of a patient, whatever the study or the question.
+    shown = {each.patient_id for each in practice}
+    hidden = [each for each in rest if each.patient_id not in shown]
+    if len(hidden) < len(rest):
+        left_out[PRACTISED] += len(rest) - len(hidden)
+    controls, rest = _take_with_truth(protocol, hidden, "controls", protocol.controls)
+    others = _take_of_patients(protocol, rest, {each.patient_id for each in controls})
+    if len(others) < len(rest):
+        left_out[SAME_PATIENT] += len(rest) - len(others)
+    drawn = _shuffled(protocol, "cases", others)
     if len(drawn) > (limit := protocol.cases or CASES_MAX):
         left_out[NOT_DRAWN] += len(drawn) - limit
         drawn = drawn[:limit]
@@ -64,18 +75,26 @@ def _place(candidate: Candidate) -> tuple[int, str, int]:
 def _usable(
     protocol: ReadingProtocol, candidates: Sequence[Candidate], left_out: Counter[str]
 ) -> Iterator[Candidate]:
-    patients = set()
-    ordered = sorted(candidates, key=_place)
-    for each in _shuffled(protocol, "patients", ordered) if protocol.one_a_patient else ordered:
+    for each in candidates:
         if each.is_mixed:
             left_out[MIXED] += 1
         elif protocol.needs_model and each.answer is None:
             left_out[UNANSWERED] += 1
-        elif protocol.one_a_patient and each.patient_id in patients:
-            left_out[SAME_PATIENT] += 1
         else:
-            patients.add(each.patient_id)
             yield each
+
+
+def _take_of_patients(
+    protocol: ReadingProtocol, candidates: Sequence[Candidate], taken: Collection[int] = ()
+) -> list[Candidate]:
+    """Draw a case of each patient that none is taken of, where the protocol wants one; else all."""
+    if not protocol.one_a_patient:
+        return list(candidates)
+    drawn: dict[int, Candidate] = {}
+    for each in _shuffled(protocol, "patients", candidates):
+        if each.patient_id not in taken:
+            drawn.setdefault(each.patient_id, each)
+    return list(drawn.values())
 
 
 def _shuffled(
@@ -92,7 +111,7 @@ def _take_with_truth(
     protocol: ReadingProtocol, candidates: Sequence[Candidate], field: str, number: int
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Draw cases whose truth is known; returns them, and the others."""
-    known = [each for each in candidates if each.truth is not None]
+    known = _take_of_patients(protocol, [each for each in candidates if each.truth is not None])
     if len(known) < number:
         raise ProtocolRefused(
             f"{field}: {number} cases with a known truth are needed, and there are {len(known)}; "
@@ -159,3 +178,42 @@ def _cross_over(
 
 def _in_turn(place: int, first: Arm, second: Arm) -> tuple[Arm, Arm]:
     return (first, second) if place % 2 == 0 else (second, first)
+
+
+def warn_of_models(plan: ReadingPlan, versions: Mapping[int, int]) -> Iterator[str]:
+    """Yield which questions' cases were answered by several checkpoints, or asked in several
+    versions: a case is of one, and the figures are over all cases. Practice has no part in them.
+
+    `versions`: row of a question -> its version.
+    """
+    by_question: dict[str, list[Candidate]] = {}
+    for case in plan.cases:
+        if case.kind is not CaseKind.PRACTICE:
+            by_question.setdefault(case.candidate.question_id, []).append(case.candidate)
+    for question_id, cases in sorted(by_question.items()):
+        sides = [each.answer.side for each in cases if each.answer is not None]
+        checkpoints = Counter((each.checkpoint, each.checkpoint_revision) for each in sides)
+        if len(checkpoints) > 1:
+            said = [
+                (f"answered by {name} at {revision[:_REVISION_SHOWN]}", number)
+                for (name, revision), number in sorted(checkpoints.items())
+            ]
+            is_told = len({name for name, _ in checkpoints}) == len(checkpoints)
+            yield (
+                f"{_say_counts(question_id, said)}: the model's figures are over all of them; "
+                + ("filter by `checkpoint`" if is_told else "no filter tells revisions apart")
+            )
+        asked = Counter((versions[each.question_row], each.question_row) for each in cases)
+        if len(asked) > 1:
+            said = [(f"of its version {pair[0]}", number) for pair, number in sorted(asked.items())]
+            yield (
+                f"{_say_counts(question_id, said)}: the figures are over all of them; "
+                "no filter tells versions apart"
+            )
+
+
+def _say_counts(question_id: str, said: Sequence[tuple[str, int]]) -> str:
+    (what, number), *others = said
+    verb = "case of {} is" if number == 1 else "cases of {} are"
+    begun = f"{number} {verb.format(question_id)} {what}"
+    return ", ".join([begun, *(f"{count} {other}" for other, count in others)])

@@ -75,7 +75,8 @@ def write_template(readers: Sequence[str], questions: Mapping[str, int]) -> str:
 
 def write_protocol(protocol: ReadingProtocol) -> str:
     """Return the TOML that a protocol could have come from, defaults left out."""
-    return "".join(f"{line}\n" for line in _lines(protocol.definition()))
+    said = protocol.model_dump(mode="json", exclude_defaults=True)
+    return "".join(f"{line}\n" for line in _lines(said))
 
 
 def _lines(definition: Mapping[str, Any]) -> Iterator[str]:

@@ -9,88 +9,80 @@
     adjudicators = ["carla"]
 
 Everything else has a default. A protocol never changes once it is started: another wording is
-another version.
+another version. What it must be to be started is in `protocol_rules`: one that is running was held
+against the rules of its day, and is read as it was stored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medr1_pacs.errors import ProtocolRefused
-from medr1_pacs.filters import FilterInvalid, parse_filters
-from medr1_pacs.questions.hints import did_you_mean
 from medr1_pacs.records.review_words import Arm
 from medr1_pacs.records.words import JsonObject
 
 CASES_MAX = 20_000
 VERSION_MAX = 9_999
-_Name = Annotated[str, Field(min_length=1, max_length=64)]
-_READ_ARMS = (Arm.BLIND, Arm.SEQUENTIAL, Arm.ASSISTED)
+_PEOPLE = ("readers", "adjudicators")
 
 
 class ReadingProtocol(BaseModel):
-    """A reading protocol as its file defines it."""
+    """A reading protocol as its file defines it; every field that is left out has its default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An earlier release may have stored fields that there are no more.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,63}$")
-    version: int = Field(default=1, ge=1, le=VERSION_MAX)
-    title: str = Field(default="", max_length=200)
-    questions: tuple[_Name, ...] = Field(min_length=1)
+    name: str
+    version: int = 1
+    title: str = ""
+    questions: tuple[str, ...]
     """Ids of the questions that are read."""
     filters: Mapping[str, tuple[str, ...]] = {}
     """Which answers' studies are meant, as on the page of answers; without any, all of the
     project's studies that the questions are planned for."""
-    cases: int | None = Field(default=None, ge=1, le=CASES_MAX)
+    cases: int | None = None
     """The most cases, drawn by the seed; none: all that there are."""
     one_a_patient: bool = False
     """Take one case of a patient alone, so that the cases are independent."""
-    controls: int = Field(default=0, ge=0, le=1_000)
+    controls: int = 0
     """Cases with a known truth, hidden among the others and reported apart."""
-    practice: int = Field(default=0, ge=0, le=100)
+    practice: int = 0
     """Cases with a known truth that each reader reads first, with feedback."""
-    readers: tuple[_Name, ...] = Field(min_length=1)
+    readers: tuple[str, ...]
     """Names of accounts."""
-    adjudicators: tuple[_Name, ...] = ()
+    adjudicators: tuple[str, ...] = ()
     """Who decides where readers disagree; without any, nobody does."""
     arm: Arm | None = None
     crossover: tuple[Arm, Arm] | None = None
     """In place of `arm`: every reader reads each case in both, half of the cases in the one first,
     the others in the other, with the washout between."""
-    reads: int | None = Field(default=None, ge=1)
+    reads: int | None = None
     """How many readers read a case; none: all of them."""
-    overlap: float = Field(default=0.0, ge=0, le=1)
+    overlap: float = 0.0
     """Share of the cases that all readers read, where `reads` is fewer."""
-    repeats: int = Field(default=0, ge=0, le=1_000)
+    repeats: int = 0
     """Cases that each reader reads once more after the washout, of those that all read."""
-    washout_days: float = Field(default=0, ge=0, le=3_650)
+    washout_days: float = 0.0
     """No reader reads a case again within them, repeats and other protocols included."""
-    claim_minutes: float = Field(default=60, ge=1, le=1_440)
+    claim_minutes: float = 60.0
     """How long a case that any reader could read waits for the one who has it open."""
-    minutes_a_read: float = Field(default=2, gt=0, le=240)
+    minutes_a_read: float = 2.0
     """For the estimate alone."""
     reference: bool = False
     """What the readers agree on, or an adjudicator decides, becomes a reference standard."""
-    seed: int = Field(default=0, ge=0, le=2**31)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if problems := list(_problems(self)):
-            raise ValueError("\n".join(problems))
-        return self
+    seed: int = 0
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms that its readers meet cases in."""
         if self.crossover is not None:
             return self.crossover
-        assert self.arm is not None, "one of the two is there: see `_problems`"
+        assert self.arm is not None, "one of the two is there: see `protocol_rules`"
         return (self.arm,)
 
     @property
@@ -104,103 +96,48 @@ class ReadingProtocol(BaseModel):
         return f"{self.name} {self.version} {self.seed}"
 
     def definition(self) -> JsonObject:
-        """Return it as JSON values, defaults left out."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """Return all of it as JSON values: a default of today is part of what is started today."""
+        return self.model_dump(mode="json")
 
     @property
     def definition_sha256(self) -> str:
-        """Hash of the canonical JSON of the definition without its people's names."""
-        text = json.dumps(
-            without_names(self.definition()),
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The hash that is stored and told: see `hash_definition`."""
+        return hash_definition(self.definition())
+
+    @property
+    def checked_sha256(self) -> str:
+        """Hash of all of it, its people's names included: whether two are the same."""
+        return _sha256(self.definition())
+
+
+def hash_definition(definition: JsonObject) -> str:
+    """Return the hash of the canonical JSON of a stored definition without its people's names."""
+    return _sha256(without_names(definition))
 
 
 def without_names(definition: JsonObject) -> JsonObject:
     """Return a definition that has of its people how many there are: whoever may not know their
     names can still check its hash."""
-    people = ("readers", "adjudicators")
-    return definition | {name: len(definition[name]) for name in people if name in definition}
+    return definition | {name: len(definition[name]) for name in _PEOPLE if name in definition}
 
 
-def parse_protocol(text: str) -> ReadingProtocol:
-    """Return the protocol that a TOML file holds.
+def _sha256(values: JsonObject) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def restore_protocol(values: Mapping[str, Any]) -> ReadingProtocol:
+    """Return the protocol that a stored definition is of, whatever the rules are by now.
 
     Raises
     ------
     ProtocolRefused
-        All that is wrong with it, a line each: `field: what; the remedy`.
+        It is none: a field that has no default is missing, or of another type.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ProtocolRefused(f"this is no TOML: {error}") from error
-    return restore_protocol(values)
-
-
-def restore_protocol(values: Mapping[str, Any]) -> ReadingProtocol:
-    """Return the protocol that a stored definition is of; raises as `parse_protocol`."""
     try:
         return ReadingProtocol.model_validate(values)
     except ValidationError as error:
-        raise ProtocolRefused("\n".join(_type_problems(error))) from error
-
-
-def _type_problems(error: ValidationError) -> Iterator[str]:
-    for detail in error.errors(include_url=False, include_context=False):
-        name = ".".join(map(str, detail["loc"]))
-        problem = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            problem = "unknown field; " + did_you_mean(name, ReadingProtocol.model_fields)
-        elif detail["type"] == "missing":
-            problem = "is missing; add it"
-        elif detail["type"] == "too_short":
-            problem = "name at least one"
-        elif detail["type"] == "tuple_type":
-            problem = 'write a list, as in ["one", "another"]'
-        elif name == "name":
-            problem = "use 2 to 64 lower-case letters, digits and dashes, a letter first"
-        for line in problem.splitlines():
-            yield f"{name}: {line[:1].lower()}{line[1:]}" if name else line
-
-
-def _problems(protocol: ReadingProtocol) -> Iterator[str]:
-    """Yield what the types alone cannot tell."""
-    if (protocol.arm is None) == (protocol.crossover is None):
-        yield "arm: say either `arm` or `crossover`"
-    if protocol.arm is not None and protocol.arm not in _READ_ARMS:
-        yield "arm: use `blind`, `sequential` or `assisted`; adjudicators are named apart"
-    if protocol.crossover is not None:
-        first, second = protocol.crossover
-        if first is second or not {first, second} <= set(_READ_ARMS):
-            yield "crossover: name two of `blind`, `sequential` and `assisted`"
-        if not protocol.washout_days:
-            yield "washout_days: a crossover needs a washout between the arms"
-        if protocol.repeats:
-            yield "repeats: a crossover reads every case twice already; drop them"
-    if protocol.repeats and not protocol.washout_days:
-        yield "washout_days: repeats need a washout before them"
-    for field in ("questions", "readers", "adjudicators"):
-        names = getattr(protocol, field)
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"{field}: `{name}` stands there twice"
-    for name in sorted(set(protocol.readers) & set(protocol.adjudicators)):
-        yield f"adjudicators: `{name}` is a reader too, and would judge their own reads"
-    count = len(protocol.readers)
-    if protocol.reads is not None and protocol.reads > count:
-        yield f"reads: there are {count} readers; name more, or read less"
-    if protocol.adjudicators and (protocol.reads or count) < 2:
-        yield "adjudicators: nobody disagrees where a case is read once; set `reads` to 2 or more"
-    if protocol.crossover is not None and protocol.reads not in (None, count):
-        yield "reads: in a crossover every reader reads every case; drop it"
-    if protocol.reference and any(arm is not Arm.BLIND for arm in protocol.arms):
-        yield 'reference: a panel that saw the model is no reference; use `arm = "blind"`'
-    if "versions" in protocol.filters or "demo" in protocol.filters:
-        yield "filters: cases are current, and the demo's are as good as others; drop these"
-    try:
-        parse_filters({name: list(values) for name, values in protocol.filters.items()})
-    except FilterInvalid as error:
-        yield f"filters: {error}"
+        fields = sorted({".".join(map(str, detail["loc"])) for detail in error.errors()})
+        raise ProtocolRefused(
+            f"this is no stored reading protocol: look at {', '.join(fields)}"
+        ) from error

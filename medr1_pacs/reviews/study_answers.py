@@ -6,9 +6,11 @@ Truths are put together by the same rule, so that model, readers and truth are a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from medr1_pacs.audit.export_form import CERTAINTIES
 from medr1_pacs.questions.schema import Aggregate
+from medr1_pacs.records.words import Certainty, TruthSource
 
 
 def put_together(
@@ -56,6 +58,23 @@ def put_truths_together(
         aggregate is Aggregate.WORST_GRADE and together == options[-1]
     )
     return together if is_certain else None
+
+
+def least_certain_source(
+    stated: Collection[tuple[TruthSource, Certainty | None]],
+) -> TruthSource | None:
+    """Return whose a truth is that was put together from several: it is as certain as the least
+    certain of them.
+
+    `stated`: of each known truth its source, and how certain it is. In the order by which one of
+    several truths of a picture counts, not said last; of equally certain ones the source that
+    stands last in `TruthSource`. None: nothing is stated.
+    """
+    sources, places = list(TruthSource), [*CERTAINTIES, None]
+    last = max(
+        stated, key=lambda each: (places.index(each[1]), sources.index(each[0])), default=None
+    )
+    return None if last is None else last[0]
 
 
 def score_positive(

@@ -41,13 +41,13 @@ class ReaderColumns:
 
 def list_reader_columns(protocol: JudgedProtocol) -> list[ReaderColumns]:
     """Return the columns of readers, in their order, repeats behind what they repeat."""
-    conditions = list_conditions(protocol.cases)
+    conditions = list_conditions(protocol.cases, protocol.arms)
     found = {
         (read.reader, phase, read.arm, read.kind is ReadKind.REPEAT)
         for case in protocol.cases
         for read in case.reads
+        if read.is_done
         for phase in PHASES[read.arm]
-        if read.first(phase) is not None
     }
     readers = sorted({reader for reader, *_ in found}, key=lambda label: (len(label), label))
     return [
@@ -66,7 +66,8 @@ def wide_columns(readers: Sequence[ReaderColumns]) -> list[str]:
 
 
 def list_wide_rows(protocol: JudgedProtocol, readers: Sequence[ReaderColumns]) -> list[JsonObject]:
-    """Return a line a case, practice and controls too; who did not read it has empty cells."""
+    """Return a line a case, practice and controls too; who did not read it
+    to the end has empty cells."""
     return [_row(protocol, case, readers) for case in protocol.cases]
 
 
@@ -94,7 +95,8 @@ def _row(
             (
                 read.final(each.condition.phase)
                 for read in case.reads
-                if read.reader == each.reader
+                if read.is_done
+                and read.reader == each.reader
                 and read.arm is each.condition.arm
                 and (read.kind is ReadKind.REPEAT) is each.is_repeat
             ),

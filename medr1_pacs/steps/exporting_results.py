@@ -1,6 +1,6 @@
 """export: what readers said as tables for statisticians, a folder a reading protocol.
 
-    reading/NAME-VERSION/long.csv, wide.csv, codebook.csv, and QUESTION.imrmc
+    reading/NAME-VERSION/long.csv, wide.csv, codebook.csv, and QUESTION-vVERSION.imrmc
 
 They are made of the records, and of these the verifier checks the hashes: of the files here that
 they are those of the manifest.
@@ -43,10 +43,11 @@ def write_results(
         _write(folder, f"{name}/long.csv", csv_lines(columns, _long_rows(protocol, hidden)))
         _write(folder, f"{name}/wide.csv", csv_lines(wide_columns(readers), wide))
         _write(folder, f"{name}/codebook.csv", csv_lines(COLUMNS, list_codebook(readers)))
-        for question_id in sorted({case.question_id for case in protocol.cases}):
-            with suppress(ResultsRefused):  # of a question that no option of is positive
-                study = build_imrmc_study(protocol, question_id, ALL_PHASES)
-                _write(folder, f"{name}/{question_id}.imrmc", imrmc_lines(study))
+        asked = {(case.question_id, case.question_version) for case in protocol.cases}
+        for question_id, version in sorted(asked):
+            with suppress(ResultsRefused):  # of a question without what it compares
+                study = build_imrmc_study(protocol, question_id, version, ALL_PHASES)
+                _write(folder, f"{name}/{question_id}-v{version}.imrmc", imrmc_lines(study))
 
 
 def _write(folder: ExportFolder, name: str, lines: Iterable[str]) -> None:

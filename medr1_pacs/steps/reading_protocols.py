@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from medr1_pacs.db.panels import find_unstated_panel, state_panel
 from medr1_pacs.db.protocols import (
     get_protocol_id,
+    lock_people,
     lock_project,
     start_protocol,
     stop_protocol,
@@ -15,7 +17,7 @@ from medr1_pacs.db.protocols import (
 from medr1_pacs.db.reading_plans import count_asked, list_readers, plan_protocol
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.unblinding import unblind
-from medr1_pacs.records.review_words import CaseKind, ReadKind
+from medr1_pacs.records.review_words import CaseKind
 from medr1_pacs.records.reviews import ReadingPlan
 from medr1_pacs.reviews.protocol_text import write_template
 from medr1_pacs.reviews.protocols import ReadingProtocol
@@ -38,6 +40,8 @@ class CheckedProtocol:
     protocol: ReadingProtocol
     plan: ReadingPlan
     loads: tuple[ReaderLoad, ...]
+    warnings: tuple[str, ...] = ()
+    """What it can be started with, and should be thought of before."""
 
     def to_json(self) -> dict[str, object]:
         """Return it as plain JSON values: how many cases, how long, who."""
@@ -51,6 +55,7 @@ class CheckedProtocol:
             "practice": plan.count(CaseKind.PRACTICE),
             "reads": len(plan.reads),
             "left_out": dict(plan.left_out),
+            "warnings": list(self.warnings),
             "readers": [
                 {"reader": load.reader, "reads": round(load.reads, 1), "hours": load.hours}
                 for load in self.loads
@@ -73,8 +78,13 @@ def check_protocol(database: Database, project: str, protocol: ReadingProtocol) 
         It cannot be started, and why.
     """
     with database.read() as session:
-        plan, _ = plan_protocol(session, project, protocol)
-    return CheckedProtocol(protocol=protocol, plan=plan, loads=_loads(protocol, plan))
+        planned = plan_protocol(session, project, protocol, now=datetime.now(UTC))
+    return CheckedProtocol(
+        protocol=protocol,
+        plan=planned.plan,
+        loads=_loads(protocol, planned.plan),
+        warnings=planned.warnings,
+    )
 
 
 def start_checked_protocol(
@@ -88,10 +98,13 @@ def start_checked_protocol(
         It cannot be started, and why.
     """
     with database.write() as session:
-        lock_project(session, project)
-        plan, people = plan_protocol(session, project, protocol)
+        # Before anything is looked at: of two who start at once the second sees what the first did.
+        project_id = lock_project(session, project)
+        lock_people(session, [*protocol.readers, *protocol.adjudicators])
+        now = datetime.now(UTC)
+        planned = plan_protocol(session, project, protocol, now=now)
         return start_protocol(
-            session, project, protocol, plan, people, actor=actor, now=datetime.now(UTC)
+            session, project_id, protocol, planned.plan, planned.people, actor=actor, now=now
         )
 
 
@@ -132,13 +145,14 @@ def unblind_person(
         They are not in it, see the answers already, or no reason is given.
     """
     with database.write() as session:
+        # Who starts a protocol with them at the same time sees it, or is seen.
+        lock_people(session, [account])
         protocol_id = get_protocol_id(session, project, name, version)
         unblind(session, protocol_id, account, reason=reason, actor=actor, now=datetime.now(UTC))
-    state_panels(database)  # it may have been the last one who had something to read
 
 
 def state_panels(database: Database) -> int:
-    """Let panels that are done say what is true; returns of how many cases they said it."""
+    """Let panels that are done say what is true, as the sweep does; returns of how many cases."""
     stated = 0
     while True:
         with database.read() as session:
@@ -150,11 +164,10 @@ def state_panels(database: Database) -> int:
 
 
 def _loads(protocol: ReadingProtocol, plan: ReadingPlan) -> tuple[ReaderLoad, ...]:
-    pooled = sum(read.reader is None for read in plan.reads) / len(protocol.readers)
+    counts = Counter(read.reader for read in plan.reads)
+    pooled = counts[None] / len(protocol.readers)
     loads = []
     for reader in protocol.readers:
-        reads = pooled + sum(
-            read.reader == reader and read.kind is not ReadKind.ADJUDICATION for read in plan.reads
-        )
+        reads = pooled + counts[reader]
         loads.append(ReaderLoad(reader, reads, round(reads * protocol.minutes_a_read / 60, 2)))
     return tuple(loads)

@@ -6,25 +6,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
-from medr1_pacs.db.assignments import (
-    amend_review,
-    claim_next,
-    get_case_id,
-    get_open_case,
-    get_read,
-    lock_review,
-    measure_progress,
-    preview_next,
-    save_draft,
-)
-from medr1_pacs.db.reading_series import get_shown_frame, list_case_series
+from medr1_pacs.db.claiming import claim_next, find_due, find_upcoming, measure_progress
+from medr1_pacs.db.locking import amend_review, lock_review, save_draft
+from medr1_pacs.db.reading_series import get_shown_frame, list_case_series, names_answer
+from medr1_pacs.db.reads import get_read, get_shown
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import ReadNotOpen
 from medr1_pacs.records.review_words import Phase
-from medr1_pacs.records.reviews import CaseSeries, Judgement, OpenRead, ReaderProgress
+from medr1_pacs.records.reviews import CaseSeries, Judgement, OpenRead, Reader, ReaderProgress
 from medr1_pacs.records.shown import ShownFrame
 from medr1_pacs.records.words import JsonObject
-from medr1_pacs.steps.reading_protocols import state_panels
+
+FRAMES_AHEAD = 5
+"""How far from the frame that a case opens at its frames may be loaded ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,66 +29,55 @@ class OpenedCase:
     series: CaseSeries
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Somebody in a protocol."""
-
-    protocol_id: int
-    account_id: int
-
-
 def open_next(
     database: Database, reader: Reader, *, now: datetime
 ) -> tuple[OpenedCase | None, ReaderProgress]:
     """Open the next case of a reader, or the one that they have open already."""
     with database.write() as session:
-        found = claim_next(session, reader.protocol_id, reader.account_id, now=now)
+        found = claim_next(session, reader, now=now)
     opened = None
     if found.assignment_id is not None:
-        opened = open_read(database, reader, found.assignment_id)
+        opened = open_read(database, reader, found.assignment_id, now=now)
     with database.read() as session:
-        progress = measure_progress(session, reader.protocol_id, reader.account_id)
+        progress = measure_progress(session, reader, now=now)
     return opened, replace(progress, due_at=found.due_at)
 
 
-def open_read(database: Database, reader: Reader, assignment_id: int) -> OpenedCase:
-    """Return a read that somebody has open, or had.
+def open_read(
+    database: Database, reader: Reader, assignment_id: int, *, now: datetime
+) -> OpenedCase:
+    """Return a read that somebody has open, or had and may still look at.
 
     Raises
     ------
     ReadNotOpen
-        It is not theirs.
+        It is not theirs, or closed to them.
     """
     with database.read() as session:
-        read = get_read(session, assignment_id, reader.account_id)
-        if read.protocol_id != reader.protocol_id:
-            raise ReadNotOpen("this case is of another protocol")
-    return OpenedCase(read, _case_series(database, read.case_id))
+        read = get_read(session, reader, assignment_id, now=now)
+    return OpenedCase(read, _label_series(database, read.case_id))
 
 
 def find_progress(database: Database, reader: Reader, *, now: datetime) -> ReaderProgress:
     """Return how far somebody is, and when they go on where they have to wait."""
     with database.read() as session:
-        progress = measure_progress(session, reader.protocol_id, reader.account_id)
+        progress = measure_progress(session, reader, now=now)
         if progress.is_waiting:
-            found = preview_next(session, reader.protocol_id, reader.account_id, now=now)
-            progress = replace(progress, due_at=found.due_at)
+            progress = replace(progress, due_at=find_due(session, reader, now=now))
     return progress
 
 
-def find_upcoming(
-    database: Database, reader: Reader, *, now: datetime
-) -> tuple[int, CaseSeries] | None:
+def preview(database: Database, reader: Reader) -> tuple[int, CaseSeries] | None:
     """Return what a reader would open after the case that they have open, and its series.
 
     It is not claimed: another reader may still come first.
     """
     with database.read() as session:
-        found = preview_next(session, reader.protocol_id, reader.account_id, now=now)
-        if found.assignment_id is None:
-            return None
-        case_id = get_case_id(session, found.assignment_id)
-    return found.assignment_id, _case_series(database, case_id)
+        upcoming = find_upcoming(session, reader)
+    if upcoming is None:
+        return None
+    assignment_id, case_id = upcoming
+    return assignment_id, _label_series(database, case_id)
 
 
 def find_frame(
@@ -106,15 +89,26 @@ def find_frame(
     *,
     now: datetime,
 ) -> ShownFrame:
-    """Return a frame of a read that somebody has open, or had, or opens next.
+    """Return a frame of a read that somebody has open, or had.
+
+    Of the one that they open next, those at its start alone: the time that it takes begins when it
+    is opened.
 
     Raises
     ------
     ReadNotOpen
         The case is not theirs, or has no such frame.
     """
-    case_id = _find_shown_case(database, reader, assignment_id, now=now)
+    with database.read() as session:
+        upcoming = find_upcoming(session, reader)
+        is_ahead = upcoming is not None and upcoming[0] == assignment_id
+        if is_ahead and upcoming is not None:
+            case_id = upcoming[1]
+        else:
+            case_id = get_shown(session, reader, assignment_id, now=now)[1].id
     series = _case_series(database, case_id)
+    if is_ahead and not _is_at_start(series, series_place, frame_place):
+        raise ReadNotOpen("this case is not open for you: go on with the next one")
     found = (
         series.series[series_place].frame_at(frame_place)
         if series_place < len(series.series)
@@ -126,20 +120,17 @@ def find_frame(
         return get_shown_frame(session, case_id, *found)
 
 
-def _find_shown_case(
-    database: Database, reader: Reader, assignment_id: int, *, now: datetime
-) -> int:
-    """Return the case of a read whose pictures somebody may see."""
-    try:
-        with database.read() as session:
-            return get_open_case(session, reader.protocol_id, assignment_id, reader.account_id)
-    except ReadNotOpen:
-        upcoming = find_upcoming(database, reader, now=now)
+def _is_at_start(series: CaseSeries, series_place: int, frame_place: int) -> bool:
+    place, frame = series.start
+    return series_place == place and abs(frame_place - frame) <= FRAMES_AHEAD
+
+
+def _label_series(database: Database, case_id: int) -> CaseSeries:
+    """Return the series of a case, their labels only where these give no answer away."""
     with database.read() as session:
-        if upcoming is not None and upcoming[0] == assignment_id:
-            return get_case_id(session, assignment_id)
-        # It may have been opened between the two: another one is upcoming by now.
-        return get_open_case(session, reader.protocol_id, assignment_id, reader.account_id)
+        is_told = not names_answer(session, case_id)
+    series = _case_series(database, case_id)
+    return series if is_told else series.unlabelled()
 
 
 @lru_cache(maxsize=64)
@@ -167,7 +158,7 @@ def keep_draft(
         Somebody else was given the case since, or it is locked.
     """
     with database.write() as session:
-        save_draft(session, assignment_id, reader.account_id, draft, active_ms=active_ms, now=now)
+        save_draft(session, reader, assignment_id, draft, active_ms=active_ms, now=now)
 
 
 def lock(
@@ -190,18 +181,9 @@ def lock(
         Something is missing, or something else is locked in the phase.
     """
     with database.write() as session:
-        is_over = lock_review(
-            session,
-            assignment_id,
-            reader.account_id,
-            phase,
-            judgement,
-            active_ms=active_ms,
-            now=now,
+        return lock_review(
+            session, reader, assignment_id, phase, judgement, active_ms=active_ms, now=now
         )
-    if is_over:
-        state_panels(database)
-    return is_over
 
 
 def amend(
@@ -218,16 +200,10 @@ def amend(
 
     Raises
     ------
+    ReadNotOpen
+        It is not theirs, or closed to them.
     ReviewRefused
         Nothing is locked in the phase, no reason is given, or the protocol is over.
     """
     with database.write() as session:
-        amend_review(
-            session,
-            assignment_id,
-            reader.account_id,
-            phase,
-            judgement,
-            reason=reason,
-            now=now,
-        )
+        amend_review(session, reader, assignment_id, phase, judgement, reason=reason, now=now)

@@ -165,7 +165,7 @@ class ReadingCheck:
 
         self._take(rows, look_at)
         for protocol_id, protocol in self.events.protocols.items():
-            planned = protocol.told["reads"] + protocol.adjudications
+            planned = protocol.told["reads"] + protocol.planned_later
             if counts[protocol_id] != planned:
                 what = f"of reading protocol {protocol_id} it has {counts[protocol_id]} reads, "
                 self._report.add(file, what + f"and events tell of {planned}")

@@ -22,6 +22,7 @@ def has_hash(row: Mapping[str, Any], kind: str, expected: bytes) -> bool:
     """
     form = FORMS[kind]
     values = {name: _in_the_open(name, row[name]) for name in form.in_the_open}
+    values |= {name: _in_the_open(name, row[name]) for name in form.added if name in row}
     salt = row.get("record_salt")
     salts, hidden = (structure_of(row.get(name) or {}) for name in ("salts", "commitments"))
     choices = []

@@ -17,9 +17,12 @@ from reading_project import CINE_FRAMES, PROJECT, begin_protocol, fill_reading_p
 from sqlalchemy import select
 from whole_site import PASSWORD, WholeSite, open_whole_site
 
+from medr1_pacs.db.reading_progress import list_protocols
 from medr1_pacs.db.tables import Account, Assignment, ReadingProtocol, Review
 from medr1_pacs.records.review_words import AssignmentState, Phase
-from medr1_pacs.steps.reviewing import Reader, open_next
+from medr1_pacs.records.reviews import Reader
+from medr1_pacs.steps.reading_protocols import end_protocol
+from medr1_pacs.steps.reviewing import open_next
 
 CT, XRAY, ULTRASOUND = "ct-lung-pattern", "xr-chest-finding", "us-liver-echo"
 SAW = "The model saw this frame"
@@ -110,7 +113,14 @@ def sit_down(whole_site: WholeSite, page_of: Callable[..., Page]) -> Callable[..
 
 
 def begin(site: WholeSite, **fields: Any) -> str:
-    """Start a protocol of its own, of CT alone unless told; returns its page."""
+    """Start a protocol of its own, of CT alone unless told; returns its page.
+
+    Those of the tests before are ended: what is open in one is closed in another.
+    """
+    with site.database.read() as session:
+        earlier = [each for each in list_protocols(session, PROJECT) if each.ended_at is None]
+    for each in earlier:
+        end_protocol(site.database, PROJECT, each.name, each.version, reason="a test", actor="test")
     return begin_protocol(site, f"reading-{next(_numbers)}", **({"questions": [CT]} | fields))
 
 
@@ -259,6 +269,20 @@ def test_what_was_typed_last_is_kept_when_the_page_is_left(sit_down):
 
     desk.expect_state("reading")
     expect(desk.find("confidence-said")).to_have_text("90")
+
+
+def test_half_a_letter_at_the_end_of_a_text_does_not_keep_it_from_being_kept(sit_down):
+    desk = sit_down(cases=1)
+    desk.find("comment").evaluate(
+        """(place) => {
+            place.value = "cut \\ud83d";
+            place.dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+
+    expect(desk.find("saved")).to_have_text("Saved")
+    desk.page.reload()
+    expect(desk.find("comment")).to_have_value("cut \ufffd")
 
 
 def test_a_draft_of_the_phase_before_is_no_draft_of_this_one(whole_site, sit_down):
@@ -560,6 +584,29 @@ def test_an_earlier_case_is_amended_with_a_reason(whole_site, sit_down, watch):
     ]
     desk.press("n")
     desk.expect_state("reading")
+    assert desk.choice() == desk.options[1]
+
+
+def test_an_earlier_case_that_is_closed_costs_nothing_of_the_open_one(whole_site, sit_down, watch):
+    watch.expect_status(404)
+    # A washout of a second: what is locked may be looked at for no longer than that.
+    desk = sit_down(cases=3, arm="blind", repeats=1, washout_days=1 / 86_400)
+    desk.expect_picture()
+    desk.press("1", "Shift+7")
+    desk.submit()
+    expect(desk.find("progress")).to_have_text("1 done, 3 left")
+    desk.expect_state("reading")
+    desk.page.wait_for_timeout(1_500)
+
+    desk.press("p")
+    expect(desk.find("message")).to_contain_text("This case is closed for you by now")
+    desk.type("c", "Faint, on the left")
+    desk.press("2")
+
+    expect(desk.find("saved")).to_have_text("Saved")
+    desk.page.reload()
+    desk.expect_state("reading")
+    expect(desk.find("comment")).to_have_value("Faint, on the left")
     assert desk.choice() == desk.options[1]
 
 

@@ -32,11 +32,11 @@ from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.pseudonyms import patient_pseudonym, pseudonym, pseudonymous_uid
 from medr1_pacs.records.people import Scope
 from medr1_pacs.records.review_words import Phase
-from medr1_pacs.records.reviews import Judgement
+from medr1_pacs.records.reviews import Judgement, Reader
 from medr1_pacs.records.words import Modality, StudyState
 from medr1_pacs.reviews.protocol_text import write_protocol
 from medr1_pacs.steps.citing import make_snapshot
-from medr1_pacs.steps.reviewing import Reader, lock, open_next
+from medr1_pacs.steps.reviewing import lock, open_next
 from medr1_pacs.web.security.csrf import HEADER
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from exporters import read_csv, read_files, size_of
@@ -17,6 +17,7 @@ from medr1_pacs.db.tables import Assignment, ReadingCase, ReadingProtocol, Revie
 from medr1_pacs.projects import Project, ProjectRule, ProjectRules
 from medr1_pacs.records.review_words import Phase, ReadKind
 from medr1_pacs.steps.exporting import TableFormat
+from medr1_pacs.steps.reading_protocols import unblind_person
 from medr1_pacs.steps.verifying import verify_database
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
@@ -97,6 +98,70 @@ def test_a_read_is_where_events_say_that_it_is(judged, export):
         "open": ["1", "4"],
         "planned": ["", "", ""],
     }
+
+
+def test_a_read_that_is_left_dropped_or_planned_again_is_where_events_say(
+    answered, have_account, database, export, verify, rows
+):
+    for seed in range(1, 4):
+        answered(*make_chest(seed), checkpoint="xray")
+    names = ("anna", "ben", "carla", "dora", "eve")
+    for name in names:
+        have_account(name, {"default": ["reader"]})
+    protocol = make_protocol(
+        readers=["anna", "ben", "dora"], adjudicators=["carla", "eve"], arm="sequential",
+        reads=2, claim_minutes=10,
+    )  # fmt: skip
+    protocol_id = start(database, protocol)
+    readers = {name: DeskReader(database, protocol_id, name) for name in names}
+    moments = []
+
+    def look():
+        folder = export(formats=(TableFormat.CSV, TableFormat.JSONL))
+        status, told = verify(folder)
+        assert (status, told.splitlines()[-1]) == (0, "VERIFIED"), told
+        live = {(row.id, row.account_id, row.place, str(row.state)) for row in rows(Assignment)}
+        assert live == {
+            (
+                int(row["assignment_id"]),
+                int(row["account_id"]) if row["account_id"] else None,
+                int(row["place"]) if row["place"] else None,
+                row["state"],
+            )
+            for row in read_csv(folder, "assignments")
+        }
+        moments.append(folder)
+
+    def lock(name, *phases, choice=0):
+        read = readers[name].open()
+        for phase in phases:
+            readers[name].lock(read, phase, choice_text=read.options[choice])
+        look()
+
+    def unblind(name):
+        unblind_person(database, "default", "chest", 1, name, reason="is ill", actor="lead")
+        look()
+
+    lock("anna")
+    for reader in readers.values():
+        reader.now += timedelta(minutes=30)
+    lock("ben")  # what Anna left, if it is the first of his order
+    lock("anna", Phase.BLIND)
+    unblind("anna")
+    for choice, name in enumerate(("ben", "dora")):
+        for _ in range(3):
+            lock(name, Phase.BLIND, Phase.ASSISTED, choice=choice)
+    lock("carla")
+    unblind("carla")
+    lock("eve", Phase.ADJUDICATION)
+    unblind("eve")
+
+    states = {str(row.state) for row in rows(Assignment)}
+    assert states == {"done", "dropped"}
+    assert [str(row.state) for row in rows(ReadingProtocol)] == ["finished"]
+    for folder in moments:
+        again = export(as_of=size_of(folder), formats=(TableFormat.CSV, TableFormat.JSONL))
+        assert read_files(again) == read_files(folder)
 
 
 def test_an_export_as_of_an_earlier_head_has_what_was_read_by_then(
@@ -219,6 +284,21 @@ def test_the_tables_for_statisticians_are_those_of_the_head(judged, export, data
     assert {row["reason"] for row in reviews} == {"", "(hidden)"}
     assert len(read_csv(folder, f"{name}/wide")) == 4
     assert {row["name"] for row in read_csv(folder, f"{name}/codebook")} >= set(before[0])
-    assert (folder / name / f"{QUESTION}.imrmc").read_text().startswith("chest 1")
     again = export(as_of=size_of(folder))
     assert read_files(again) == read_files(folder)
+
+
+@pytest.mark.parametrize(
+    ("truths", "has_scores"),
+    [(("No abnormality", "Pneumothorax"), True), (("No abnormality",) * 2, False)],
+)
+def test_scores_are_there_where_they_can_be_compared(judged, export, database, truths, has_scores):
+    with database.write() as session:
+        for odd, truth in enumerate(truths):
+            cases = update(ReadingCase).where(ReadingCase.number % 2 == odd)
+            session.execute(cases.values(truth=truth))
+
+    found = list(export().rglob("*.imrmc"))
+
+    assert [each.name for each in found] == [f"{QUESTION}-v1.imrmc"] * has_scores
+    assert [each.read_text().startswith("chest 1") for each in found] == [True] * has_scores

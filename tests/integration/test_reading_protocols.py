@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
 from fakes import FakeClock
 from readers import QUESTION, ReaderClient, make_chest, make_protocol, start
+from reading_project import make_read_study
+from sqlalchemy import text as sql
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from medr1_pacs.cli import app as command_line
 from medr1_pacs.db.audit import list_events
-from medr1_pacs.db.protocols import find_blinded, list_people_progress, list_protocols
+from medr1_pacs.db.protocols import find_blinded, get_definition
+from medr1_pacs.db.reading_plans import plan_protocol
+from medr1_pacs.db.reading_progress import list_people_progress, list_protocols
 from medr1_pacs.db.research import iterate_found
 from medr1_pacs.db.tables import (
     Account,
     Assignment,
     AuditEvent,
+    Instance,
     ReadingCase,
     ReadingProtocol,
     ReferenceImport,
     ReferenceStandard,
+    ReferenceStatement,
     Review,
     Study,
 )
+from medr1_pacs.db.verifying import list_protocols as list_hashes
+from medr1_pacs.demo.studies import make_study
 from medr1_pacs.errors import ProtocolNotFound, ProtocolRefused
 from medr1_pacs.filters import AnswerFilters
+from medr1_pacs.installation import MIGRATIONS
 from medr1_pacs.records.review_words import AssignmentState, ProtocolState
-from medr1_pacs.records.words import TruthSource
+from medr1_pacs.records.words import Certainty, Modality, TruthSource
 from medr1_pacs.reviews.protocol_text import write_protocol
-from medr1_pacs.steps import reviewing
+from medr1_pacs.reviews.protocols import hash_definition
 from medr1_pacs.steps.reading_protocols import (
     check_protocol,
     end_protocol,
@@ -41,6 +53,7 @@ from medr1_pacs.steps.reading_protocols import (
 )
 
 PAGE = "/projects/default/reading"
+R0008 = MIGRATIONS / "research" / "r0008_what_a_case_is.py"
 BOTH = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
 ONE = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 READER = {"default": ["reader"]}
@@ -93,6 +106,25 @@ def people(have_account):
 def lead(pages, sign_in):
     """The browser of a researcher who judges nothing."""
     return sign_in(pages, "lead", {"default": ["researcher"]})
+
+
+@pytest.fixture
+def run(site, monkeypatch):
+    """Run `protocols` over the site; returns the result."""
+    monkeypatch.setenv("MEDR1_DATA_DIR", str(site.data_dir))
+    return lambda *arguments: CliRunner().invoke(command_line, ["protocols", *arguments])
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a protocol's file; returns its path."""
+
+    def write(text):
+        path = tmp_path / "protocol.toml"
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write
 
 
 def refusals(database, protocol, project="default") -> list[str]:
@@ -185,6 +217,202 @@ def test_who_says_the_truth_of_a_case_does_not_read_it_for_an_evaluation(
     check_protocol(database, "default", make_protocol(name="x2", readers=["ben"], reference=second))
 
 
+@BOTH
+@pytest.mark.parametrize("is_reference", [True, False], ids=["panel", "evaluation"])
+def test_what_was_stopped_before_anybody_read_keeps_nobody_from_its_cases(
+    chests, people, database, is_reference
+):
+    chests(2)
+    people("anna")
+    start(database, make_protocol(reference=is_reference))
+    end_protocol(database, "default", "chest", 1, reason="the wrong file", actor="lead")
+
+    check_protocol(database, "default", make_protocol(version=2, reference=not is_reference))
+
+
+@BOTH
+def test_of_an_evaluation_that_was_stopped_counts_what_somebody_read(
+    chests, read, people, database
+):
+    chests(3)
+    anna = read("anna")
+    people("ben")
+    start(database, make_protocol(readers=["anna", "ben"]))
+    anna.read_one()
+    end_protocol(database, "default", "chest", 1, reason="a test", actor="lead")
+
+    panel = {"version": 2, "reference": True}
+    assert refusals(database, make_protocol(**panel, readers=["anna", "ben"])) == [
+        "readers: anna has read for an evaluation 1 of these cases in chest 1: "
+        "name somebody else, or other cases"
+    ]
+    check_protocol(database, "default", make_protocol(**panel, readers=["ben"]))
+
+
+@BOTH
+def test_nobody_reads_a_study_in_two_running_protocols_that_show_different_things(
+    chests, people, database
+):
+    chests(2)
+    people("anna", "ben", "carla")
+    start(database, make_protocol(readers=["anna", "ben"], adjudicators=["carla"]))
+
+    blind = {"readers": ["anna", "ben"], "version": 2}
+    check_protocol(database, "default", make_protocol(**blind))
+    sights = refusals(database, make_protocol(**blind, arm="sequential"))
+    parts = refusals(database, make_protocol(version=2, readers=["carla"]))
+
+    assert [line.partition(", ")[0] for line in sights] == [
+        "readers: anna is in chest 1 too",
+        "readers: ben is in chest 1 too",
+    ]
+    assert [line.partition(":")[2].partition(":")[0] for line in parts] == [
+        " carla is in chest 1 too, and reads 2 of these cases in one of the two and adjudicates in "
+        "the other"
+    ]
+
+
+@BOTH
+def test_who_was_unblinded_reads_the_studies_after_a_washout_alone(chests, people, database):
+    chests(2)
+    people("anna", "ben")
+    start(database, make_protocol(readers=["anna", "ben"], arm="sequential"))
+    unblind_person(database, "default", "chest", 1, "anna", reason="is ill", actor="lead")
+    unblinded = datetime.now(UTC)
+
+    def plan(days, washout_days):
+        protocol = make_protocol(version=2, washout_days=washout_days)
+        with database.read() as session:
+            now = unblinded + timedelta(days=days)
+            return plan_protocol(session, "default", protocol, now=now).warnings
+
+    [warning] = plan(days=8, washout_days=7)
+    assert warning.startswith("anna may still look at the answers of 2 of these cases in chest 1")
+    for days, washout_days in ((6, 7), (900, 0)):
+        with pytest.raises(ProtocolRefused, match="anna was let see the answers of 2 of these"):
+            plan(days, washout_days)
+
+
+@ONE
+def test_of_a_protocol_that_is_over_it_is_warned_and_nobody_is_refused(
+    chests, people, lead, database, run, write
+):
+    chests(2)
+    people("anna")
+    start(database, make_protocol())
+    end_protocol(database, "default", "chest", 1, reason="a test", actor="lead")
+    text = write_protocol(make_protocol(version=2))
+
+    page = lead.post(f"{PAGE}/new", data={"definition": text}).text
+    said = run("check", write(text)).stdout
+    [warning] = json.loads(run("check", write(text), "--json").stdout)["warnings"]
+    start(database, make_protocol(version=2))
+
+    assert warning.startswith("anna may have seen what was said of 2 of these cases: chest 1 is")
+    assert f"warning: {warning}" in said
+    assert f"<li>{warning}</li>" in page
+
+
+@ONE
+def test_a_version_that_is_there_is_told_by_a_check(chests, people, database):
+    chests(1)
+    people("anna")
+    start(database, make_protocol())
+
+    [problem] = refusals(database, make_protocol())
+
+    assert problem.startswith("version: chest 1 was started already")
+
+
+@BOTH
+def test_a_case_of_an_earlier_release_gets_the_key_that_it_has_now(
+    answered, people, database, rows
+):
+    answered(*make_study(Modality.CT, 1))
+    people("anna")
+    questions = ["ct-region", "ct-lung-pattern", "ct-chest-level"]
+    start(database, make_protocol(questions=questions))
+    expected = [row.case_key for row in rows(ReadingCase)]
+    assert {key.count(" ") for key in expected} == {1, 3}  # of studies, and of frames
+
+    with database.write() as session:
+        session.execute(update(ReadingCase).values(case_key=""))
+        session.execute(sql(runpy.run_path(str(R0008))["KEYS"]))
+
+    assert [row.case_key for row in rows(ReadingCase)] == expected
+
+
+@ONE
+def test_cases_that_several_checkpoints_answered_are_warned_of(answered, people, database):
+    answered(*make_chest(1), checkpoint="xray")
+    answered(*make_chest(2), checkpoint="demo")
+    people("anna")
+
+    [warning] = check_protocol(database, "default", make_protocol(arm="assisted")).warnings
+    one = make_protocol(arm="assisted", filters={"checkpoint": ["xray"]})
+
+    assert warning.startswith(f"1 case of {QUESTION} is answered by demo at ")
+    assert warning.endswith("; filter by `checkpoint`")
+    assert check_protocol(database, "default", one).warnings == ()
+
+
+@ONE
+def test_row_ids_tell_nothing_of_what_a_read_is(chests, people, database, rows):
+    chests(8)
+    people("anna", "ben")
+    values = {"readers": ["anna", "ben"], "reads": 1, "overlap": 0.5}
+
+    orders = set()
+    for number in range(4):
+        start(database, make_protocol(name=f"chest-{number}", **values))
+    for protocol in rows(ReadingProtocol):
+        reads = sorted(
+            (row for row in rows(Assignment) if row.protocol_id == protocol.id),
+            key=lambda row: row.id,
+        )
+        orders.add(tuple(row.is_pooled for row in reads))
+    assert {len(order) for order in orders} == {12}
+    assert len(orders) > 1
+
+
+@BOTH
+def test_what_was_stored_without_its_defaults_is_read_on_and_verified(
+    chests, read, lead, database, rows
+):
+    chests(2)
+    anna = read("anna")
+    protocol_id = start(database, make_protocol())
+    definition = {
+        "name": "chest", "questions": [QUESTION], "readers": ["anna"], "arm": "blind",
+    }  # fmt: skip
+    sha256 = hash_definition(definition)
+    with database.write() as session:
+        row = session.get_one(ReadingProtocol, protocol_id)
+        row.definition, row.definition_sha256 = definition, sha256
+
+    assert anna.read_all() == 2
+
+    assert rows(ReadingProtocol)[0].state is ProtocolState.FINISHED
+    assert f"<code>{sha256}</code>" in lead.get(f"{PAGE}/chest/1").text
+    with database.read() as session:
+        assert list_hashes(session) == {protocol_id: (sha256, "finished")}
+
+
+@BOTH
+def test_numbers_come_back_from_the_database_as_they_were_hashed(chests, people, database):
+    chests(1)
+    people("anna")
+    protocol = make_protocol(
+        overlap=-0.0, washout_days=0.1, minutes_a_read=1e-7, claim_minutes=1_440, title="é ☃ 𝄞"
+    )
+
+    protocol_id = start(database, protocol)
+
+    with database.read() as session:
+        assert list_hashes(session) == {protocol_id: (protocol.definition_sha256, "started")}
+        assert get_definition(session, protocol_id) == protocol
+
+
 # -- the form ----------------------------------------------------------------------------------
 
 
@@ -242,6 +470,13 @@ def test_complaints_stand_line_by_line_and_the_text_stays(chests, people, lead):
 
 
 @ONE
+def test_a_text_that_is_no_protocol_at_all_is_a_complaint(lead):
+    for text in ("title = " + "[" * 5_000, "seed = " + "9" * 5_000):
+        page = lead.post(f"{PAGE}/new", data={"definition": text})
+        assert (page.status_code, "this is no protocol" in page.text.lower()) == (422, True)
+
+
+@ONE
 def test_what_was_checked_is_started(chests, people, lead, rows):
     chests(2)
     people("anna")
@@ -255,24 +490,33 @@ def test_what_was_checked_is_started(chests, people, lead, rows):
 
     assert answer.headers["location"] == f"{PAGE}/chest/1"
     [row] = rows(ReadingProtocol)
-    assert (row.started_by, row.definition_sha256) == ("lead", sha256)
+    assert row.started_by == "lead"
+    assert (sha256, row.definition_sha256) == (
+        make_protocol().checked_sha256,
+        make_protocol().definition_sha256,
+    )
     shown = lead.get(f"{PAGE}/chest/1").text
     assert "2 cases, 0 controls, 0 for practice" in shown
     assert "0 of 2 reads are done" in shown
 
 
 @ONE
-@pytest.mark.parametrize("checked_sha256", ["", make_protocol().definition_sha256])
-def test_what_was_not_checked_is_checked_again(chests, people, lead, rows, checked_sha256):
+@pytest.mark.parametrize(
+    "was",
+    [None, make_protocol(), make_protocol(cases=1, readers=["ben"])],
+    ids=["nothing", "another-number", "another-reader"],
+)
+def test_what_was_not_checked_is_checked_again(chests, people, lead, rows, was):
     chests(2)
-    people("anna")
+    people("anna", "ben")
     changed = write_protocol(make_protocol(cases=1))
+    checked_sha256 = was.checked_sha256 if was else ""
     form = {"definition": changed, "do": "start", "checked_sha256": checked_sha256}
 
     page = lead.post(f"{PAGE}/new", data=form)
 
     assert "Nothing was started: the text is another than was checked" in page.text
-    assert make_protocol(cases=1).definition_sha256 in page.text
+    assert make_protocol(cases=1).checked_sha256 in page.text
     assert rows(ReadingProtocol) == []
 
 
@@ -469,6 +713,7 @@ def test_what_a_panel_agrees_on_becomes_the_truth(chests, read, database, rows):
     assert rows(ReferenceImport) == []
 
     ben.read_all(lambda case: "Pneumothorax")
+    assert [state_panels(database), state_panels(database)] == [1, 0]
 
     [brought] = rows(ReferenceImport)
     assert (brought.source, brought.lines, brought.statements) == (TruthSource.READER_PANEL, 1, 1)
@@ -487,8 +732,64 @@ def test_what_an_adjudicator_decides_becomes_the_truth(chests, read, database):
     assert truths(database) == {None}
 
     carla.read_all(lambda case: "Airspace opacity")
+    state_panels(database)
 
     assert truths(database) == {"Airspace opacity"}
+
+
+@ONE
+def test_a_truth_of_a_panel_says_whether_readers_agreed_or_one_more_decided(
+    chests, read, database, rows
+):
+    chests(2)
+    anna, ben, carla = read("anna"), read("ben"), read("carla")
+    start(database, make_protocol(readers=["anna", "ben"], adjudicators=["carla"], reference=True))
+    anna.read_all(lambda case: "Pneumothorax")
+    said = iter(["Pneumothorax", "Pleural effusion"])
+    ben.read_all(lambda case: next(said))
+    carla.read_all(lambda case: "Airspace opacity")
+    state_panels(database)
+
+    assert {(row.truth, row.certainty) for row in rows(ReferenceStatement)} == {
+        ("Pneumothorax", Certainty.CONSENSUS),
+        ("Airspace opacity", Certainty.ADJUDICATED),
+    }
+
+
+@ONE
+def test_a_panel_says_nothing_of_what_its_adjudicator_cannot_assess(chests, read, database, rows):
+    chests(1)
+    anna, ben, carla = read("anna"), read("ben"), read("carla")
+    start(database, make_protocol(readers=["anna", "ben"], adjudicators=["carla"], reference=True))
+    anna.read_all(lambda case: "Pneumothorax")
+    ben.read_all(lambda case: "Pleural effusion")
+    changed = {"phase": "blind", "choice_text": "Pneumothorax", "confidence": 5, "reason": "a slip"}
+    assert ben.client.post(
+        f"{ben.base}/reads/{rows(Review)[-1].assignment_id}/amend", json=changed
+    ).is_success
+    carla.next()
+    carla.lock(choice_text=None, confidence=None, cannot_assess="motion")
+    state_panels(database)
+
+    assert rows(ReadingProtocol)[0].panel_stated_at is not None
+    assert rows(ReferenceStatement) == []
+
+
+@ONE
+def test_a_panel_says_nothing_of_frames_of_one_instance(answered, read, database, rows):
+    cine, still = (make_read_study(Modality.ULTRASOUND, 1), make_study(Modality.ULTRASOUND, 2))
+    answered(*cine, *still, checkpoint="us")
+    anna, ben = read("anna"), read("ben")
+    question = "us-abdominal-organ"
+    start(database, make_protocol(questions=[question], readers=["anna", "ben"], reference=True))
+    assert len(rows(ReadingCase)) == 4
+    anna.read_all(lambda case: "Kidney")
+    ben.read_all(lambda case: "Kidney")
+    state_panels(database)
+
+    uids = {row.id: row.sop_instance_uid for row in rows(Instance)}
+    stated = [uids[row.instance_id] for row in rows(ReferenceStatement)]
+    assert stated == [ds.SOPInstanceUID for ds in still]
 
 
 @ONE
@@ -499,26 +800,9 @@ def test_a_panel_that_disagrees_says_nothing(chests, read, database, rows):
     anna.read_all(lambda case: "Pneumothorax")
     ben.read_all(lambda case: "Pleural effusion")
 
+    assert state_panels(database) == 0
     assert truths(database) == {None}
     assert rows(ReadingProtocol)[0].panel_stated_at is not None
-
-
-@BOTH
-def test_a_panel_whose_last_lock_was_followed_by_a_crash_is_stated_once(
-    chests, read, database, rows, monkeypatch
-):
-    chests(1)
-    anna = read("anna")
-    start(database, make_protocol(reference=True))
-    with monkeypatch.context() as patch:
-        patch.setattr(reviewing, "state_panels", lambda database: 0)
-        anna.read_all(lambda case: "Pneumothorax")
-    assert truths(database) == {None}
-
-    assert [state_panels(database), state_panels(database)] == [1, 0]
-
-    assert truths(database) == {"Pneumothorax"}
-    assert len(rows(ReferenceImport)) == 1
 
 
 @ONE
@@ -531,9 +815,39 @@ def test_a_panel_whose_last_reader_is_unblinded_says_what_the_others_said(
     anna.read_all(lambda case: "Pneumothorax")
 
     unblind_person(database, "default", "chest", 1, "ben", reason="is ill", actor="lead")
+    state_panels(database)
 
     assert truths(database) == {"Pneumothorax"}
     assert len(rows(ReferenceImport)) == 1
+
+
+@BOTH
+def test_a_panel_that_no_reader_is_left_of_says_nothing(chests, read, database, rows):
+    chests(2)
+    anna, _ = read("anna"), read("ben")
+    start(database, make_protocol(readers=["anna", "ben"], reference=True))
+    anna.read_one("Pneumothorax")
+
+    for name in ("ben", "anna"):
+        unblind_person(database, "default", "chest", 1, name, reason="is ill", actor="lead")
+    state_panels(database)
+
+    [protocol] = rows(ReadingProtocol)
+    assert (protocol.state, rows(ReferenceStatement)) == (ProtocolState.FINISHED, [])
+    assert protocol.panel_stated_at is not None
+
+
+@ONE
+def test_a_panel_of_a_long_name_says_its_version(chests, read, database, rows):
+    chests(1)
+    name = "a" * 64
+    anna = read("anna", name, 12)
+    start(database, make_protocol(name=name, version=12, reference=True))
+    anna.read_all(lambda case: "Pneumothorax")
+    state_panels(database)
+
+    [statement] = rows(ReferenceStatement)
+    assert statement.stated_by == f"panel {'a' * 55} 12"
 
 
 @ONE
@@ -672,8 +986,8 @@ def test_a_study_that_is_withdrawn_leaves_hashes_and_the_protocol_goes_on(
     assert (review.choice_text, review.comment, review.flags) == (None, None, [])
     assert review.record_salt is None
     assert set(review.record_commitments) >= {"choice_text", "comment"}
-    states = [row.state for row in rows(Assignment) if row.case_id == gone_case]
-    assert states == [AssignmentState.DONE, AssignmentState.DROPPED]
+    states = {row.state for row in rows(Assignment) if row.case_id == gone_case}
+    assert states == {AssignmentState.DONE, AssignmentState.DROPPED}
     with database.read() as session:
         assert list_events(session, "reading_case", gone_case)
     assert locked is not None
@@ -698,25 +1012,6 @@ def test_a_protocol_whose_last_case_is_withdrawn_is_over(
 
 
 # -- the command line --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(site, monkeypatch):
-    """Run `protocols` over the site; returns the result."""
-    monkeypatch.setenv("MEDR1_DATA_DIR", str(site.data_dir))
-    return lambda *arguments: CliRunner().invoke(command_line, ["protocols", *arguments])
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a protocol's file; returns its path."""
-
-    def write(text):
-        path = tmp_path / "protocol.toml"
-        path.write_text(text, "utf-8")
-        return str(path)
-
-    return write
 
 
 @ONE

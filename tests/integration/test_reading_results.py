@@ -11,16 +11,22 @@ import pytest
 from fakes import FakeClock
 from independent_results import areas_of_imrmc, figures_of_long_table
 from readers import QUESTION, ReaderClient, make_chest, make_protocol, start
+from sqlalchemy import update
 
 from medr1_pacs.db.tables import (
     Assignment,
     AuditEvent,
+    Generation,
+    OptionScore,
     ProjectInstance,
     ProjectStudy,
+    Question,
     ReadingCase,
     Review,
+    StudyAnswer,
 )
 from medr1_pacs.steps.importing_references import BroughtFile, import_references
+from medr1_pacs.steps.reading_protocols import end_protocol, unblind_person
 
 pytestmark = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 
@@ -151,7 +157,7 @@ def test_other_programs_get_the_figures_of_the_page_from_its_files(
     researcher = sign_in(pages, "researcher", {"default": ["researcher"]})
     said = figures_of(researcher.get(RESULTS).text)
     long_table = researcher.get(f"{RESULTS}/long.csv").text
-    scores = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-all.imrmc").text
+    scores = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-v1-all.imrmc").text
     found = figures_of_long_table(long_table) | areas_of_imrmc(scores)
 
     compared = {key: say(key, value) for key, value in found.items() if key in said}
@@ -218,6 +224,65 @@ def test_the_figures_are_those_of_now(chests, read, researcher, begin):
     assert seen == ["1", "2", "3"]
 
 
+@pytest.fixture
+def half_read(chests, read, begin):
+    """Have one case of two read to the end, and the other in its blind phase alone."""
+    chests(2)
+    begin(arm="sequential", reads=1, readers=["anna", "ben"])
+    ben = read("ben")
+    anna = read("anna")
+    ben.next()
+    anna.next()
+    anna.lock("Pneumothorax")
+    while ben.case["phase"]:
+        ben.lock("Airspace opacity")
+    return ben
+
+
+ENDS = {
+    "it is open": lambda database: None,
+    "its reader was unblinded": lambda database: unblind_person(
+        database, "default", "chest", 1, "anna", reason="ill", actor="lead"
+    ),
+    "the protocol was stopped": lambda database: end_protocol(
+        database, "default", "chest", 1, reason="enough", actor="lead"
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_half_a_read_is_in_the_long_table_alone(half_read, researcher, database, end):
+    end(database)
+
+    page = researcher.get(RESULTS).text
+    long = [row for row in records_of(researcher, "long.csv") if row["source"] == "reader"]
+    figures, wide = (records_of(researcher, f"{each}.csv") for each in ("figures", "wide"))
+    book = {row["name"]: row["meaning"] for row in records_of(researcher, "codebook.csv")}
+
+    assert [(row["phase"], row["is_evaluated"]) for row in long if row["reader"] == "Reader A"] == [
+        ("blind", "false")
+    ]
+    assert {row["is_evaluated"] for row in long if row["reader"] == "Reader B"} == {"true"}
+    assert not any("Reader A" in row["who"] + row["against"] for row in figures)
+    assert {row["n"] for row in figures if row["measure"] == "active time"} == {"1"}
+    assert not any(column.startswith("reader_a") for column in wide[0])
+    assert "(lines: half a read)" in book
+    assert "1 read that was begun is not done and counts nowhere" in page
+
+
+def test_a_case_that_was_left_half_read_counts_for_who_reads_it_instead(
+    half_read, researcher, database
+):
+    ENDS["its reader was unblinded"](database)
+    half_read.read_all(lambda case: "Pleural effusion")
+
+    figures = records_of(researcher, "figures.csv")
+
+    readers = {row["who"] for row in figures} | {row["against"] for row in figures}
+    assert "Reader A" not in readers
+    assert {row["n"] for row in figures if row["measure"] == "active time"} == {"2"}
+
+
 # -- who may see them --------------------------------------------------------------------------
 
 
@@ -259,7 +324,7 @@ def test_looking_is_recorded_before_anything_is_shown(chests, read, researcher, 
     read("anna").read_all()
     researcher.get(RESULTS)
     researcher.get(f"{RESULTS}/wide.csv")
-    researcher.get(f"{RESULTS}/imrmc-{QUESTION}-blind.imrmc")
+    researcher.get(f"{RESULTS}/imrmc-{QUESTION}-v1-blind.imrmc")
     researcher.get(f"{RESULTS}/secret.csv")
 
     events = [row for row in rows(AuditEvent) if row.action == "reading.results_viewed"]
@@ -268,9 +333,60 @@ def test_looking_is_recorded_before_anything_is_shown(chests, read, researcher, 
         for value in (
             {"how": "page"},
             {"how": "csv", "file": "wide.csv"},
-            {"how": "imrmc", "file": f"imrmc-{QUESTION}-blind.imrmc"},
+            {"how": "imrmc", "file": f"imrmc-{QUESTION}-v1-blind.imrmc"},
         )
     ]
+
+
+@pytest.fixture
+def scored_chest(chests, database, rows):
+    """Have a chest radiograph answered whose engine told the scores of options."""
+    chests(1)
+    with database.write() as session:
+        for generation in rows(Generation):
+            for letter, score in zip("ABCD", (0.1, 0.2, 0.3, 0.4), strict=True):
+                session.add(OptionScore(generation_id=generation.id, letter=letter, score=score))
+
+
+def model_scores(client):
+    return [line["score"] for line in records_of(client, "long.csv") if line["source"] == "model"]
+
+
+def test_the_models_score_is_the_one_that_was_frozen(
+    scored_chest, read, researcher, begin, database, rows
+):
+    begin(arm="sequential")
+    read("anna").read_all()
+    [case] = rows(ReadingCase)
+    with database.write() as session:
+        session.execute(update(StudyAnswer).values(score=0.99))
+
+    [score] = model_scores(researcher)
+    assert score == case.model_side["score"] != "0.99"
+    assert (case.model_side["answers"], case.model_side["parsed"]) == (1, 1)
+
+
+def test_a_case_that_was_frozen_without_its_score_has_the_one_beside_it(
+    scored_chest, read, researcher, begin, database, rows
+):
+    begin(arm="sequential")
+    read("anna").read_all()
+    [case] = rows(ReadingCase)
+    added = ("score", "answers", "parsed")
+    earlier = {name: value for name, value in case.model_side.items() if name not in added}
+    with database.write() as session:
+        session.execute(update(ReadingCase).values(model_side=earlier))
+        session.execute(update(StudyAnswer).values(score=0.5))
+
+    assert model_scores(researcher) == ["0.5"]
+
+
+def test_a_reader_is_shown_no_score_of_the_model(scored_chest, read, begin):
+    begin(arm="assisted")
+
+    model = read("anna").next()["model"]
+
+    assert set(model) == {"choice_text", "checkpoint", "is_demo", "pictures"}
 
 
 def test_a_question_without_positive_options_has_no_scores(chests, read, researcher, begin):
@@ -278,13 +394,99 @@ def test_a_question_without_positive_options_has_no_scores(chests, read, researc
     begin(questions=["xr-technique"])
     read("anna").read_all()
 
-    answer = researcher.get(f"{RESULTS}/imrmc-xr-technique-blind.imrmc")
-    unknown = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-assisted.imrmc")
+    answer = researcher.get(f"{RESULTS}/imrmc-xr-technique-v1-blind.imrmc")
+    unknown = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-v1-assisted.imrmc")
 
     assert answer.status_code == 422
     assert "says of no option that it is positive" in answer.text
     assert unknown.status_code == 422
-    assert "imrmc" not in researcher.get(RESULTS).text
+    page = researcher.get(RESULTS).text
+    assert ".imrmc" not in page
+    assert "No scores for iMRMC of blind: the question xr-technique says of no option" in page
+
+
+@pytest.mark.parametrize(
+    ("truths", "choice", "why"),
+    [
+        (["Pneumothorax"] * 2, "Pneumothorax", "none is negative"),
+        ([None] * 2, "Pneumothorax", "none is positive"),
+        (["Pneumothorax", "No abnormality"], None, "no reader scored a case"),
+    ],
+)
+def test_the_page_links_no_scores_that_are_refused_and_says_why(
+    chests, read, researcher, begin, database, truths, choice, why
+):
+    chests(2)
+    begin(arm="sequential")
+    with database.write() as session:
+        for number, truth in enumerate(truths, 1):
+            case = update(ReadingCase).where(ReadingCase.number == number)
+            session.execute(case.values(truth=truth))
+    anna = read("anna")
+    said = {"confidence": None, "cannot_assess": "motion"} if choice is None else {}
+    while anna.next() is not None:
+        while anna.case["phase"]:
+            assert anna.lock(**({"choice_text": choice} | said)).status_code == 200
+
+    page = researcher.get(RESULTS).text
+
+    assert ".imrmc" not in page
+    assert page.count("No scores for iMRMC of blind, assisted, all: ") == 1
+    assert why in page
+
+
+def test_the_page_and_its_figures_say_which_checkpoints_answered(
+    chests, read, researcher, begin, answered, rows
+):
+    answered(*make_chest(9), checkpoint="demo")
+    chests(2)
+    begin(arm="sequential")
+    read("anna").read_all()
+
+    page = unescape(researcher.get(RESULTS).text)
+    figures = records_of(researcher, "figures.csv")
+
+    sides = [row.model_side for row in rows(ReadingCase)]
+    [revision] = {side["checkpoint_revision"] for side in sides if side["checkpoint"] == "xray"}
+    assert f"Answered by xray at revision {revision[:8]} (2 cases), demo at revision" in page
+    assert "Several checkpoints." in page
+    assert "(1 case, made up for demonstration)" in page
+    of_model = [row for row in figures if row["who"] == "model" and row["method"]]
+    assert of_model
+    assert all("the model is 2 checkpoints" in row["method"] for row in of_model)
+
+
+def links_of(page):
+    return re.findall(r'href="[^"]*/results/(imrmc-[^"]+)"', page)
+
+
+def test_each_version_of_a_question_has_files_of_its_own(
+    chests, read, researcher, begin, database, rows
+):
+    chests(4)
+    begin(arm="blind")
+    with database.write() as session:
+        [asked] = {row.question_id for row in rows(ReadingCase)}
+        [question] = [row for row in rows(Question) if row.id == asked]
+        columns = {each.name: getattr(question, each.name) for each in Question.__table__.columns}
+        again = {"id": None, "version": 2, "question_sha256": "b" * 64}
+        other = Question(**columns | again | {"definition": question.definition | {"version": 2}})
+        session.add(other)
+        session.flush()
+        for row in rows(ReadingCase):
+            case = update(ReadingCase).where(ReadingCase.id == row.id)
+            truth = ("Pneumothorax", "No abnormality")[row.number % 2]
+            of = asked if row.number < 3 else other.id
+            session.execute(case.values(question_id=of, truth=truth))
+    read("anna").read_all()
+
+    links = links_of(researcher.get(RESULTS).text)
+    texts = [researcher.get(f"{RESULTS}/{link}").text for link in links]
+
+    assert links == [f"imrmc-{QUESTION}-v{version}-blind.imrmc" for version in (1, 2)]
+    assert [re.findall(r"^-1,(\d+),", text, re.M) for text in texts] == [["1", "2"], ["3", "4"]]
+    unnamed = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-blind.imrmc")
+    assert unnamed.status_code == 404
 
 
 def test_a_case_about_one_picture_names_it_by_its_pseudonym(chests, read, researcher, begin, rows):
@@ -308,6 +510,24 @@ def test_a_protocol_that_nobody_read_has_a_page(chests, researcher, begin):
 
     assert "Nothing was read yet" in researcher.get(RESULTS).text
     assert researcher.get(RESULTS.replace("/1/", "/2/")).status_code == 404
+
+
+def test_a_protocol_whose_studies_were_all_withdrawn_says_so(
+    chests, read, pages, sign_in, begin, rows, ask_to_withdraw, withdrawer
+):
+    chests(2)
+    begin(arm="sequential")
+    read("anna").read_all()
+    ask_to_withdraw(rows=[row.study_id for row in rows(ReadingCase)])
+    withdrawer.carry_out()
+
+    researcher = sign_in(pages, "researcher", {"default": ["researcher"]})
+    page = researcher.get(RESULTS).text
+    assert "What was read was withdrawn" in page
+    assert "imrmc" not in page
+    assert {row["value"] for row in records_of(researcher, "figures.csv")} <= {"", "0.0"}
+    refused = researcher.get(f"{RESULTS}/imrmc-{QUESTION}-v1-all.imrmc")
+    assert refused.status_code == 422
 
 
 # -- the long table ----------------------------------------------------------------------------

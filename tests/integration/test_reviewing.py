@@ -8,6 +8,7 @@ import pytest
 from factories import make_uid, put_instance
 from fakes import FakeClock
 from readers import ReaderClient, make_chest, make_protocol, start
+from sqlalchemy import update
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.db.tables import Assignment, AuditEvent, ReadingCase, Review
@@ -175,7 +176,7 @@ def test_a_disagreement_goes_to_the_adjudicator_who_sees_readers_without_names(
     )
     assert carla.next() is None
     anna.read_all(lambda case: "Pneumothorax")
-    ben.read_all(lambda case: "Pneumothorax" if case["read"] % 2 else "Pleural effusion")
+    ben.read_all(lambda case: "Pneumothorax" if case["place"] % 2 else "Pleural effusion")
 
     case = carla.next()
 
@@ -413,13 +414,122 @@ def test_a_version_that_no_protocol_can_have_is_not_understood(chests, read, dat
         assert answer.status_code == 422
 
 
+def test_a_draft_has_what_the_page_fills_in(chests, read, database):
+    chests(1)
+    anna = read("anna")
+    start(database, make_protocol())
+    draft = {
+        "phase": "blind", "choice_text": None, "cannot_assess": "", "confidence": None,
+        "flags": ["bad_image"], "reasoning_grade": None, "reasoning_error": None,
+        "comment": " half a sen",
+    }  # fmt: skip
+
+    url = f"{anna.base}/reads/{anna.next()['read']}/draft"
+    assert anna.client.put(url, json={"draft": draft, "active_ms": 0}).status_code == 204
+    assert anna.next()["draft"] == draft
+
+
+DEEP = "[" * 500 + "]" * 500
+NO_ENTRIES = [
+    '{"note": "x"}', f'{{"comment": "{"x" * 4_001}"}}', f'{{"comment": {DEEP}}}',
+    f'{{"flags": {DEEP}}}', '{"flags": ["odd"]}', '{"comment": "\\ud83d"}',
+    '{"cannot_assess": "\\udc00"}', '{"choice_text": "\\ud83d"}', '{"confidence": NaN}',
+    '{"confidence": 101}', f'{{"confidence": {10**30}}}', '{"reasoning_grade": 6}',
+    '{"reasoning_error": "all"}', '{"phase": "later"}', '{"\\ud83d": 1}',
+]  # fmt: skip
+"""What no field of the panel holds, as JSON."""
+
+
 def test_a_draft_is_no_place_for_anything_else(chests, read, database):
     chests(1)
     anna = read("anna")
     start(database, make_protocol())
     url = f"{anna.base}/reads/{anna.next()['read']}/draft"
 
-    answer = anna.client.put(url, json={"draft": {"comment": "x" * 100_000}, "active_ms": 0})
+    taken = [
+        entries
+        for entries in NO_ENTRIES
+        if send(anna, "PUT", url, f'{{"draft": {entries}, "active_ms": 0}}').status_code != 422
+    ]
+
+    assert taken == []
+    assert anna.next()["draft"] is None
+
+
+def test_neither_a_lock_nor_an_amendment_takes_it(chests, read, database, rows):
+    chests(1)
+    anna = read("anna")
+    start(database, make_protocol())
+    url = f"{anna.base}/reads/{anna.next()['read']}"
+    said = '{"phase": "blind", "choice_text": "Pneumothorax", "confidence": 5, '
+
+    taken = [
+        (verb, entries)
+        for verb, more in (("lock", '"active_ms": 0'), ("amend", '"reason": "a slip"'))
+        for entries in NO_ENTRIES
+        if send(anna, "POST", f"{url}/{verb}", f"{said}{entries[1:-1]}, {more}}}").status_code
+        != 422
+    ]
+
+    assert taken == []
+    assert rows(Review) == []
+
+
+def test_a_reason_with_half_a_letter_is_not_understood(chests, read, database):
+    chests(2)
+    anna = read("anna")
+    start(database, make_protocol())
+    url = f"{anna.base}/reads/{anna.next()['read']}/amend"
+    anna.lock()
+
+    answer = send(
+        anna, "POST", url,
+        '{"phase": "blind", "choice_text": "Pneumothorax", "confidence": 5, "reason": "\\ud83d"}',
+    )  # fmt: skip
 
     assert answer.status_code == 422
-    assert "60,000" in answer.json()["detail"]
+
+
+def send(reader, method, url, body):
+    """Send a text that need not be JSON."""
+    return reader.client.request(
+        method, url, content=body, headers={"Content-Type": "application/json"}
+    )
+
+
+@pytest.mark.parametrize("stored", [{"note": [[[]]]}, {"confidence": 10**12}, {"flags": "all"}])
+def test_a_draft_of_an_earlier_release_that_does_not_fit_is_gone(
+    chests, read, database, rows, stored
+):
+    chests(1)
+    anna = read("anna")
+    start(database, make_protocol())
+    anna.next()
+    with database.write() as session:
+        session.execute(update(Assignment).values(draft=stored))
+
+    assert anna.next()["draft"] is None
+    assert anna.lock().status_code == 200
+
+
+def test_what_cannot_be_stored_of_a_comment_is_left_out_before_it_is_said(
+    chests, read, database, rows
+):
+    chests(2)
+    anna = read("anna")
+    start(database, make_protocol())
+    url = f"{anna.base}/reads/{anna.next()['read']}"
+    filled = anna.judge(comment=" it is\x00 faint\n", flags=["bad_image", "bad_image"])
+    draft = {"draft": {"comment": "it\x00"}, "active_ms": 0}
+
+    assert anna.client.put(f"{url}/draft", json=draft).status_code == 204
+    assert anna.next()["draft"] == {"comment": "it"}
+    answers = [anna.client.post(f"{url}/lock", json=filled).status_code for _ in range(2)]
+    amended = filled | {"reason": "a\x00 slip", "comment": "\x00"}
+    del amended["active_ms"]
+
+    assert answers == [200, 200]
+    assert anna.client.post(f"{url}/amend", json=amended).status_code == 200
+    assert [(row.comment, row.reason) for row in rows(Review)] == [
+        ("it is faint", None), (None, "a slip"),
+    ]  # fmt: skip

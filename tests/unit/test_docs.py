@@ -40,7 +40,8 @@ from medr1_pacs.records.words import (
     TruthUnit,
 )
 from medr1_pacs.references import COLUMNS
-from medr1_pacs.reviews.protocols import ReadingProtocol, parse_protocol
+from medr1_pacs.reviews.protocol_rules import parse_protocol
+from medr1_pacs.reviews.protocols import ReadingProtocol
 from medr1_pacs.selection import MAX_FRAMES, POLICIES
 from medr1_pacs.settings import Settings
 from medr1_pacs.statistics import IntervalMethod
@@ -370,7 +371,7 @@ def test_the_protocol_of_the_page_is_one():
 
 def test_every_event_of_a_reading_has_its_row():
     told = set()
-    for name in ("protocols", "assignments", "unblinding", "taking_reads"):
+    for name in ("protocols", "claiming", "locking", "unblinding", "taking_reads"):
         source = (ROOT / "medr1_pacs" / "db" / f"{name}.py").read_text("utf-8")
         told |= set(re.findall(r'"((?:protocol|case|read|review|adjudication)\.\w+)"', source))
     section = read("reading.md").split("## What the log has")[1]

@@ -57,4 +57,4 @@ def test_what_leaves_nothing_out_is_what_a_manifest_says_of_it():
 
 def test_every_unit_and_certainty_of_a_truth_has_its_place():
     assert set(UNITS) == set(TruthUnit)
-    assert set(CERTAINTIES) == set(Certainty)
+    assert tuple(Certainty) == CERTAINTIES

@@ -98,6 +98,24 @@ def test_the_hash_of_a_record_is_the_same_for_ever(kind):
     assert digest == EXPECTED_RECORDS[kind]
 
 
+def test_a_record_with_a_field_that_was_added_is_of_the_next_version():
+    form = FORMS["reading_case"]
+    before = {name: name for name in (*form.in_the_open, *form.committed)}
+    commitments = commit_fields("reading_case", SALT, before)
+    values = before | {"pictures": [[1, [[2, 3]]]]}
+    canonical = {
+        "form": ["reading_case", 2],
+        "record": {name: values[name] for name in form.shown},
+        "commitments": commitments,
+    }
+
+    assert record_sha256("reading_case", values, commitments) == sha256(canonical_json(canonical))
+    assert (
+        record_sha256("reading_case", before | {"pictures": None}, commitments)
+        == (EXPECTED_RECORDS["reading_case"])
+    )
+
+
 def test_a_record_is_hashed_by_the_commitments_to_its_texts():
     values = {"account_id": 3, "name": "anna"}
     commitments = commit_fields("account", SALT, values)

@@ -36,6 +36,8 @@ def locked(account_id, phase, review=11):
 
 STOPPED = ("protocol.stopped", 1, None, None)
 WITHDRAWN = ("case.withdrawn", 7, None, None)
+RELEASED = ("read.released", 9, None, None)
+DROPPED = ("read.dropped", 9, None, {"case_id": 7})
 UNBLINDED = ("protocol.unblinded", 1, None, {"account_id": ANNA})
 BLIND, ASSISTED = locked(ANNA, "blind"), locked(ANNA, "assisted", 12)
 
@@ -54,9 +56,14 @@ BLIND, ASSISTED = locked(ANNA, "blind"), locked(ANNA, "assisted", 12)
         ([opened(ANNA), UNBLINDED], ReadState(None, None, "planned")),
         ([opened(ANNA), BLIND, UNBLINDED], ReadState(ANNA, 1, "dropped")),
         ([opened(ANNA), UNBLINDED, opened(BEN)], ReadState(BEN, 1, "open")),
+        ([opened(ANNA), RELEASED], ReadState(None, None, "planned")),
+        ([opened(ANNA), RELEASED, opened(BEN)], ReadState(BEN, 1, "open")),
+        ([opened(ANNA), UNBLINDED, RELEASED, DROPPED], ReadState(None, None, "dropped")),
+        ([opened(ANNA), DROPPED], ReadState(ANNA, 1, "dropped")),
     ],
     ids=["planned", "open", "another's", "begun", "done", "done, withdrawn", "withdrawn", "stopped",
-         "taken back", "begun, dropped", "given to another"],
+         "taken back", "begun, dropped", "given to another", "released", "claimed again",
+         "nobody left", "seen, dropped"],
 )  # fmt: skip
 def test_a_pooled_read_is_where_its_last_event_left_it(events, expected):
     assert follow(*events).state_of(9, 7, "sequential", planned_for=None) == expected
@@ -96,7 +103,7 @@ def test_a_protocol_ends_in_the_states_that_there_are():
 @pytest.mark.parametrize(
     "action",
     ["protocol.unblinded", "case.frozen", "read.opened", "review.locked",
-     "review.amended", "adjudication.planned"],
+     "review.amended", "adjudication.planned", "read.planned"],
 )  # fmt: skip
 def test_an_event_without_the_form_of_its_action_is_taken_for_damaged(action, new):
     with pytest.raises(DAMAGED):

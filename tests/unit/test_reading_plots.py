@@ -54,6 +54,17 @@ def test_a_share_of_nothing_has_no_dot():
     assert (mark.x, mark.figures) == (None, "–, n = 0")
 
 
+@pytest.mark.parametrize(("patients", "is_of_few"), [(9, True), (10, False)])
+def test_a_share_of_few_patients_is_drawn_so(patients, is_of_few):
+    cases = [(True, f"p{n % patients}") for n in range(40)]
+    figure = Subject("q", "blind", "Reader A").share(
+        Measure.ACCURACY, cases, unit="cases", empty="none"
+    )
+    [mark] = plot_shares([("Blind", "blind", [figure])]).marks
+
+    assert (figure.patients, mark.is_of_few) == (patients, is_of_few)
+
+
 def test_a_curve_goes_from_the_lower_left_to_the_upper_right_corner():
     curve = Curve("blind", "Reader A", [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)], (0.5, 0.5))
     model = Curve("", MODEL, [], (0.0, 1.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from judged import (
     ANNA,
@@ -156,6 +158,13 @@ def test_practice_and_withdrawn_cases_are_in_no_figure_and_controls_apart():
     assert (control.value, control.n) == (0, 1)
     counts = results.cases
     assert (counts.evaluated, counts.controls, counts.practice, counts.withdrawn) == (1, 1, 1, 1)
+
+
+def test_where_everything_was_withdrawn_there_is_no_condition_and_no_figure_of_a_reader():
+    results = results_of(blind_case(1, None, None, is_withdrawn=True))
+
+    assert (results.conditions, results.cases.withdrawn) == ([], 1)
+    assert {figure.who for figure in results.figures} == {MODEL}
 
 
 def test_an_amendment_counts_unless_it_came_after_a_reveal():
@@ -379,6 +388,175 @@ def test_a_phase_in_two_arms_has_the_name_of_its_arm():
     assert names == ["blind: blind", "sequential: blind", "assisted"]
 
 
+# -- a crossover -------------------------------------------------------------------------------
+
+
+def crossed(number, truth, reader, first, second, **fields):
+    """Make a case that a reader meets in two arms, each as (arm, what is said in its phases)."""
+    (arm, said), (other, again) = first, second
+    return make_case(
+        number, truth, make_read(reader, arm, *said),
+        make_read(reader, other, *again, kind=ReadKind.SECOND), **fields,
+    )  # fmt: skip
+
+
+def test_a_condition_has_the_name_of_its_arm_before_the_other_arm_is_read():
+    case = blind_case(1, NONE, NONE)
+    [question] = compute_results(make_judged(case, arms=[BLIND, SEQUENTIAL])).questions
+
+    assert [each.name for each in question.conditions] == ["blind: blind"]
+
+
+def test_a_comparison_is_of_two_arms_by_reader_and_case_and_says_how_many_were_first():
+    results = results_of(
+        crossed(1, NONE, ANNA, (BLIND, [OPACITY]), (ASSISTED, [NONE]), model=NONE),
+        crossed(2, NONE, ANNA, (ASSISTED, [NONE]), (BLIND, [NONE]), model=NONE),
+        crossed(3, NONE, ANNA, (ASSISTED, [NONE]), (BLIND, [NONE]), model=NONE),
+        make_case(4, NONE, make_read(ANNA, ASSISTED, OPACITY), model=NONE),  # not blind yet
+        make_case(5, NONE, make_read(BEN, BLIND, OPACITY), model=NONE),
+    )
+
+    difference = figure_of(results, Measure.ACCURACY_DIFFERENCE, ANNA, TO)
+    assert (difference.value, difference.n) == (pytest.approx(1 / 3), 3)
+    order = "two reads of each case, 1 blind first and 2 assisted first"
+    assert order in difference.method
+    assert order in figure_of(results, Measure.MCNEMAR, ANNA, TO).method
+    assert all(order in each.method for each in select(results.figures, Measure.CHANGED))
+    followed = figure_of(results, Measure.FOLLOWED_RIGHT, ANNA, TO, MODEL)
+    assert "1 blind first and 0 assisted first" in followed.method
+
+
+def test_the_phases_of_one_read_and_the_arms_are_compared_apart():
+    results = results_of(
+        crossed(1, NONE, ANNA, (BLIND, [OPACITY]), (SEQUENTIAL, [EFFUSION, NONE]), model=NONE)
+    )
+
+    found = select(results.figures, Measure.ACCURACY_DIFFERENCE)
+    assert {(each.condition, each.method.partition("; Newcombe")[0]) for each in found} == {
+        (
+            "blind: blind to assisted",
+            "assisted less blind; two reads of each case, 1 blind first and 0 assisted first",
+        ),
+        (
+            "sequential: blind to assisted",
+            "assisted less blind; 1 of 1 pairs were in the second period of the crossover",
+        ),
+    }
+
+
+def test_every_figure_of_an_arm_says_how_much_of_it_is_of_the_second_period():
+    results = results_of(
+        crossed(1, NONE, ANNA, (BLIND, [OPACITY]), (ASSISTED, [NONE])),
+        crossed(2, NONE, ANNA, (ASSISTED, [NONE]), (BLIND, [NONE])),
+        crossed(3, NONE, BEN, (ASSISTED, [NONE]), (BLIND, [NONE])),
+    )
+
+    own = figure_of(results, Measure.ACCURACY, ANNA, "blind")
+    every = figure_of(results, Measure.ACCURACY, ALL_READERS, "blind")
+    period = "readings were in the second period of the crossover"
+    assert own.method.endswith(f"; 1 of 2 {period}")
+    assert every.method.endswith(f"; 2 of 3 {period}")
+    figures = [f for f in results.list_all() if f.condition in ("blind", "assisted")]
+    assert all(period in figure.method for figure in figures)
+
+
+def test_without_a_crossover_no_figure_tells_of_periods():
+    assert not any(
+        "crossover" in figure.method for figure in compute_results(draw_protocol(5, 2)).list_all()
+    )
+
+
+def test_areas_are_compared_over_the_readings_that_both_arms_have():
+    both = [
+        crossed(n, t, ANNA, (BLIND, [said]), (ASSISTED, [(t, 70)]))
+        for n, (t, said, _) in enumerate(SCORED)
+    ]
+    # Read in one arm alone so far, and all wrong: in no comparison.
+    one = [
+        make_case(n, NONE, make_read(ANNA, BLIND if n % 2 else ASSISTED, (OPACITY, 99)))
+        for n in range(10, 16)
+    ]
+
+    figure = figure_of(results_of(*both, *one), Measure.AREA_DIFFERENCE, ALL_READERS, TO)
+    assert (figure.value, figure.n) == (pytest.approx(0.25), 4)
+    assert "4 blind first" in figure.method
+
+
+# -- adjudication ------------------------------------------------------------------------------
+
+DECIDED = {"kind": ReadKind.ADJUDICATION}
+
+
+def upheld(results):
+    """Return reader -> (share, number) of adjudicated cases decided as they had said."""
+    figures = select(results.figures, Measure.PERCENT_AGREEMENT, who="Adjudicator A")
+    assert {figure.condition for figure in figures} <= {"adjudication"}
+    return {figure.against: (figure.value, figure.n) for figure in figures}
+
+
+def test_an_adjudication_is_compared_with_the_blind_arm_of_a_crossover():
+    case = make_case(
+        1, NONE,
+        make_read(ANNA, BLIND, OPACITY), make_read(ANNA, ASSISTED, NONE, kind=ReadKind.SECOND),
+        make_read(BEN, ASSISTED, NONE), make_read(BEN, BLIND, EFFUSION, kind=ReadKind.SECOND),
+        make_read("Adjudicator A", Arm.ADJUDICATION, EFFUSION, **DECIDED),
+    )  # fmt: skip
+    results = results_of(case)
+
+    assert upheld(results) == {ANNA: (0, 1), BEN: (1, 1)}
+    accuracy = figure_of(results, Measure.ACCURACY, "Adjudicator A", "adjudication")
+    assert accuracy.method.endswith(
+        "of the cases alone on which what readers said blind differs, each in their first such read"
+    )
+
+
+def test_of_two_blind_phases_of_a_reader_the_first_read_counts():
+    case = make_case(
+        1, NONE,
+        make_read(ANNA, BLIND, NONE, kind=ReadKind.SECOND),
+        make_read(ANNA, SEQUENTIAL, OPACITY, NONE),
+        make_read(BEN, BLIND, EFFUSION),
+        make_read("Adjudicator A", Arm.ADJUDICATION, OPACITY, **DECIDED),
+    )  # fmt: skip
+
+    assert upheld(results_of(case)) == {ANNA: (1, 1), BEN: (0, 1)}
+
+
+def test_where_no_arm_is_blind_an_adjudication_is_about_the_assisted_phase():
+    case = make_case(
+        1, NONE, make_read(ANNA, ASSISTED, OPACITY), make_read(BEN, ASSISTED, NONE),
+        make_read("Adjudicator A", Arm.ADJUDICATION, NONE, **DECIDED),
+    )  # fmt: skip
+    results = results_of(case)
+
+    assert upheld(results) == {ANNA: (0, 1), BEN: (1, 1)}
+    assert results.notes.adjudicated == (
+        "of the cases alone on which what readers said assisted by the model differs"
+    )
+
+
+def test_an_adjudication_is_compared_with_what_was_shown_and_not_with_what_was_amended_since():
+    shown = [make_review(Phase.BLIND, OPACITY, review_id=7)]
+    amended = [*shown, make_review(Phase.BLIND, NONE, 2, review_id=9)]
+    case = make_case(
+        1, NONE,
+        make_read(ANNA, BLIND, reviews=amended),
+        make_read(BEN, BLIND, reviews=[make_review(Phase.BLIND, EFFUSION, review_id=8)]),
+        make_read("Adjudicator A", Arm.ADJUDICATION, OPACITY, shown_reviews=[7, 8], **DECIDED),
+    )  # fmt: skip
+
+    assert upheld(results_of(case)) == {ANNA: (1, 1), BEN: (0, 1)}
+
+
+def test_a_read_that_is_not_done_is_in_no_adjudication():
+    case = make_case(
+        1, NONE, make_read(ANNA, SEQUENTIAL, OPACITY), make_read(BEN, SEQUENTIAL, NONE, NONE),
+        make_read("Adjudicator A", Arm.ADJUDICATION, NONE, **DECIDED),
+    )  # fmt: skip
+
+    assert upheld(results_of(case)) == {BEN: (1, 1)}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "truth", "change"),
     [
@@ -478,6 +656,122 @@ def test_times_are_medians_and_quartiles_in_seconds_of_what_was_locked_first():
     assert (active.low, active.value, active.high, active.n) == (2, 3, 4, 5)
     assert active.spread == "quartiles"
     assert figure_of(results, Measure.WALL_TIME, ANNA, "blind", "").value == 30
+
+
+# -- which checkpoints the model is ------------------------------------------------------------
+
+DEMO = {"checkpoint": "demo", "checkpoint_revision": "fedcba9876543210", "is_demo": True}
+
+
+def answered_case(number, **fields):
+    return make_case(number, NONE, make_read(ANNA, SEQUENTIAL, NONE, NONE), model=NONE, **fields)
+
+
+def test_results_say_which_checkpoints_answered_how_many_cases():
+    results = results_of(
+        answered_case(1), answered_case(2), answered_case(3, **DEMO), blind_case(4, NONE, NONE),
+        answered_case(5, kind=CaseKind.CONTROL), answered_case(6, is_withdrawn=True),
+    )  # fmt: skip
+
+    assert [str(each) for each in results.checkpoints] == [
+        "xray at revision 01234567 (2 cases)",
+        "demo at revision fedcba98 (1 case, made up for demonstration)",
+    ]
+
+
+def test_figures_of_a_model_of_several_checkpoints_say_so_and_others_do_not():
+    results = results_of(answered_case(1), answered_case(2, **DEMO))
+
+    said = {
+        (each.condition, MODEL in (each.who, each.against)): "2 checkpoints, put together"
+        in each.method
+        for each in results.list_all()
+        if each.method
+    }
+    assert said == {
+        ("", True): True, ("blind", False): False, ("blind", True): True,
+        ("assisted", False): True, ("assisted", True): True, (TO, False): True, (TO, True): True,
+    }  # fmt: skip
+
+
+def test_two_revisions_of_a_checkpoint_are_two():
+    results = results_of(answered_case(1), answered_case(2, checkpoint_revision="another one"))
+
+    assert "the model is 2 checkpoints" in results.notes.model
+
+
+@pytest.mark.parametrize(("fields", "warning"), [({}, ""), (DEMO, "the model is the demo's: ")])
+def test_one_checkpoint_is_warned_of_where_it_is_the_demos(fields, warning):
+    results = results_of(answered_case(1, **fields))
+
+    assert results.notes.model.startswith(warning)
+    assert bool(results.notes.model) is bool(warning)
+    accuracy = figure_of(results, Measure.ACCURACY, MODEL)
+    assert ("the demo's" in accuracy.method) is bool(warning)
+
+
+# -- half a read -------------------------------------------------------------------------------
+
+HALVES = {
+    "first": make_read(CARA, SEQUENTIAL, OPACITY),
+    "second": make_read(ANNA, SEQUENTIAL, OPACITY, kind=ReadKind.SECOND),
+    "repeat": make_read(ANNA, SEQUENTIAL, OPACITY, kind=ReadKind.REPEAT),
+    "amended": make_read(CARA, SEQUENTIAL, reviews=[
+        make_review(Phase.BLIND, OPACITY), make_review(Phase.BLIND, EFFUSION, 2),
+    ]),
+}  # fmt: skip
+"""Reads of which the blind phase alone is locked: left there, or still open."""
+
+
+def whole_reads():
+    return (
+        make_read(ANNA, SEQUENTIAL, (NONE, 60), (NONE, 90)),
+        make_read(BEN, SEQUENTIAL, (OPACITY, 70), (NONE, 50)),
+    )
+
+
+@pytest.mark.parametrize("kind", [CaseKind.CASE, CaseKind.CONTROL])
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+def test_half_a_read_changes_no_figure_matrix_or_curve(half, kind):
+    def results(*more):
+        cases = (
+            make_case(1, NONE, *whole_reads(), *more, model=NONE, model_score=0.2, kind=kind),
+            make_case(2, OPACITY, *whole_reads(), model=OPACITY, model_score=0.7),
+        )
+        [found] = compute_results(make_judged(*cases, arms=[SEQUENTIAL])).questions
+        return found
+
+    found = results(half)
+
+    assert found.cases.unfinished_reads == 1
+    assert replace(found, cases=replace(found.cases, unfinished_reads=0)) == results()
+
+
+def test_a_repeat_of_half_a_read_is_compared_with_nothing():
+    case = make_case(
+        1, NONE, make_read(ANNA, SEQUENTIAL, NONE),
+        make_read(ANNA, SEQUENTIAL, NONE, NONE, kind=ReadKind.REPEAT),
+    )  # fmt: skip
+
+    assert {each.n for each in select(results_of(case).figures, against="Reader A, repeated")} <= {
+        0
+    }
+
+
+def test_where_half_a_read_is_all_there_is_nothing_was_read():
+    results = results_of(make_case(1, NONE, make_read(ANNA, SEQUENTIAL, NONE), model=NONE))
+
+    assert (results.conditions, results.readers) == ([], [])
+    assert {each.who for each in results.figures} == {MODEL}
+
+
+def test_practice_that_is_not_done_is_no_unfinished_read_of_the_results():
+    practice = make_read(ANNA, SEQUENTIAL, NONE, kind=ReadKind.PRACTICE)
+    results = results_of(
+        make_case(1, NONE, practice, kind=CaseKind.PRACTICE), blind_case(2, NONE, NONE)
+    )
+
+    assert results.cases.unfinished_reads == 0
 
 
 # -- all of it ---------------------------------------------------------------------------------

@@ -106,6 +106,52 @@ def test_a_case_that_cannot_be_assessed_is_evaluated_and_not_right():
     assert row.cannot_assess == "motion"
 
 
+def test_half_a_read_keeps_its_line_and_is_not_evaluated():
+    case = make_case(
+        1, NONE, make_read(ANNA, SEQUENTIAL, OPACITY), make_read(BEN, SEQUENTIAL, NONE, NONE)
+    )
+    rows = [row for row in long_rows_of(case) if row.source == "reader"]
+
+    assert [(row.reader, row.phase, row.choice, row.is_evaluated) for row in rows] == [
+        (ANNA, "blind", OPACITY, False), (BEN, "blind", NONE, True), (BEN, "assisted", NONE, True),
+    ]  # fmt: skip
+
+
+def test_half_a_read_is_in_no_cell_of_the_wide_table():
+    half, repeat = make_read(ANNA, SEQUENTIAL, OPACITY), ReadKind.REPEAT
+    protocol = make_judged(
+        make_case(1, NONE, half, make_read(BEN, SEQUENTIAL, NONE, NONE)),
+        make_case(2, NONE, half, make_read(BEN, SEQUENTIAL, OPACITY, kind=repeat)),
+    )
+    columns = list_reader_columns(protocol)
+
+    assert [each.choice for each in columns] == [
+        "reader_b_blind_choice",
+        "reader_b_assisted_choice",
+    ]
+    assert [
+        [row[each.choice] for each in columns] for row in list_wide_rows(protocol, columns)
+    ] == [[NONE, NONE], [None, None]]
+
+
+def test_a_reader_of_whole_and_half_reads_has_empty_cells_where_it_is_half():
+    protocol = make_judged(
+        make_case(1, NONE, make_read(ANNA, SEQUENTIAL, NONE, NONE)),
+        make_case(2, NONE, make_read(ANNA, SEQUENTIAL, OPACITY)),
+    )
+    rows = list_wide_rows(protocol, list_reader_columns(protocol))
+
+    assert [(row["reader_a_blind_choice"], row["reader_a_blind_confidence"]) for row in rows] == [
+        (NONE, 80), (None, None),
+    ]  # fmt: skip
+
+
+def test_the_codebook_says_what_half_a_read_is():
+    lines = {line["name"]: line["meaning"] for line in list_codebook([])}
+
+    assert "is_evaluated is false" in lines["(lines: half a read)"]
+
+
 def test_a_withdrawn_case_keeps_its_lines_and_is_right_by_nobody():
     case = make_case(1, None, make_read(ANNA, Arm.BLIND, None), is_withdrawn=True)
     rows = long_rows_of(case)
@@ -141,6 +187,32 @@ def test_the_wide_table_has_a_line_a_case_and_two_columns_a_reader_and_phase():
     assert (first["reader_a_blind_choice"], first["reader_a_blind_confidence"]) == (OPACITY, 60)
     assert (first["reader_b_blind_choice"], second["reader_b_blind_choice"]) == (None, NONE)
     assert second["reader_b_assisted_repeat_choice"] == OPACITY
+
+
+def test_the_arms_of_a_crossover_have_columns_and_modalities_of_their_own():
+    case = make_case(
+        1, NONE, make_read(ANNA, Arm.BLIND, (OPACITY, 60)),
+        make_read(ANNA, SEQUENTIAL, (NONE, 70), (NONE, 80), kind=ReadKind.SECOND),
+    )  # fmt: skip
+    protocol = make_judged(case, make_case(2, OPACITY))
+    columns = list_reader_columns(protocol)
+    row, _ = list_wide_rows(protocol, columns)
+
+    assert {each.choice: row[each.choice] for each in columns} == {
+        "reader_a_blind_blind_choice": OPACITY,
+        "reader_a_sequential_blind_choice": NONE,
+        "reader_a_assisted_choice": NONE,
+    }
+    scores = build_imrmc_study(protocol, "finding", 1, "blind").scores
+    assert [(each.modality, each.score) for each in scores] == [
+        ("blind: blind", 60.0), ("sequential: blind", -70.0),
+    ]  # fmt: skip
+
+
+def test_the_codebook_says_what_an_adjudication_is_about():
+    lines = {line["name"]: line["meaning"] for line in list_codebook([])}
+
+    assert "disagreed in the blind phase" in lines["(lines: adjudication)"]
 
 
 def test_the_codebook_says_what_every_column_is():
@@ -195,33 +267,93 @@ def test_the_scores_of_a_phase_are_those_of_evaluated_cases_with_a_known_truth()
         ),
     )  # fmt: skip
 
-    assisted = build_imrmc_study(protocol, "finding", "assisted")
+    assisted = build_imrmc_study(protocol, "finding", 1, "assisted")
     assert assisted.truths == {"1": False, "2": True}
     assert assisted.scores == [
         Score(ANNA, "1", "assisted", -70.0),
         Score(ANNA, "2", "assisted", 5.0),
         Score("model", "1", "model", 0.1),
     ]
-    every = build_imrmc_study(protocol, "finding", "all")
+    every = build_imrmc_study(protocol, "finding", 1, "all")
     assert {score.modality for score in every.scores} == {"blind", "assisted", "model"}
 
 
 @pytest.mark.parametrize(
-    ("question", "phase", "why"),
+    ("question", "version", "why"),
     [
-        ("finding", "blind", "says of no option that it is positive"),
-        ("another", "blind", "has no question 'another'"),
+        ("finding", 1, "says of no option that it is positive"),
+        ("another", 1, "has no question 'another'"),
+        ("finding", 2, "has no question 'finding' of version 2"),
     ],
 )
-def test_scores_that_cannot_be_are_refused_with_a_sentence(question, phase, why):
+def test_scores_that_cannot_be_are_refused_with_a_sentence(question, version, why):
     case = make_case(1, NONE, make_read(ANNA, Arm.BLIND, NONE), positive=())
 
     with pytest.raises(ResultsRefused, match=why):
-        build_imrmc_study(make_judged(case), question, phase)
+        build_imrmc_study(make_judged(case), question, version, "blind")
+
+
+@pytest.mark.parametrize(
+    ("truths", "said", "why"),
+    [
+        ([NONE, NONE], OPACITY, "none is positive"),
+        ([OPACITY, EFFUSION], OPACITY, "none is negative"),
+        ([None, None], OPACITY, "none is positive"),
+        ([OPACITY, NONE], None, "no reader scored a case"),
+    ],
+)
+def test_scores_that_nothing_can_be_compared_by_are_refused(truths, said, why):
+    cases = [
+        make_case(n, truth, make_read(ANNA, Arm.BLIND, said)) for n, truth in enumerate(truths)
+    ]
+
+    with pytest.raises(ResultsRefused, match=why):
+        build_imrmc_study(make_judged(*cases), "finding", 1, "blind")
+
+
+def test_each_version_of_a_question_has_scores_of_its_own():
+    """Else a case would be positive by options that its version does not call so."""
+
+    def case(number, truth, **version):
+        return make_case(number, truth, make_read(ANNA, Arm.BLIND, (OPACITY, 60)), **version)
+
+    second = {"question_version": 2, "positive": (NONE,)}
+    protocol = make_judged(
+        case(1, OPACITY), case(2, NONE), case(3, OPACITY, **second), case(4, NONE, **second)
+    )
+
+    first, other = (build_imrmc_study(protocol, "finding", n, "all") for n in (1, 2))
+    assert (first.truths, other.truths) == ({"1": True, "2": False}, {"3": False, "4": True})
+    assert [each.score for each in (*first.scores, *other.scores)] == [60.0, 60.0, -60.0, -60.0]
+    assert (first.title, other.title) == (
+        "chest 1, finding version 1, all", "chest 1, finding version 2, all",
+    )  # fmt: skip
+
+
+def test_scores_of_a_model_of_several_checkpoints_say_so_in_their_title():
+    protocol = make_judged(
+        make_case(1, NONE, make_read(ANNA, Arm.BLIND, NONE), model=NONE, model_score=0.1),
+        make_case(
+            2, OPACITY, make_read(ANNA, Arm.BLIND, NONE), model=NONE, checkpoint="ct", model_score=0
+        ),
+    )
+
+    assert "the model is 2 checkpoints" in build_imrmc_study(protocol, "finding", 1, "all").title
+
+
+def test_half_a_read_has_no_score():
+    protocol = make_judged(
+        make_case(1, NONE, make_read(ANNA, SEQUENTIAL, NONE, NONE)),
+        make_case(2, OPACITY, make_read(ANNA, SEQUENTIAL, OPACITY, OPACITY)),
+        make_case(3, OPACITY, make_read(ANNA, SEQUENTIAL, OPACITY)),
+    )
+
+    scores = build_imrmc_study(protocol, "finding", 1, "blind").scores
+    assert [each.case for each in scores] == ["1", "2"]
 
 
 def test_a_phase_that_nobody_read_is_refused():
     case = make_case(1, NONE, make_read(ANNA, Arm.BLIND, NONE))
 
     with pytest.raises(ResultsRefused, match="in a phase 'assisted'"):
-        build_imrmc_study(make_judged(replace(case)), "finding", "assisted")
+        build_imrmc_study(make_judged(replace(case)), "finding", 1, "assisted")

@@ -70,6 +70,11 @@ def test_what_else_a_line_may_say():
     assert line.stated_at == datetime(2025, 2, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("certainty", Certainty)
+def test_a_line_may_say_every_certainty(certainty):
+    assert parse_one("study_instance_uid,certainty", f"1.2,{certainty}").certainty is certainty
+
+
 @pytest.mark.parametrize(
     ("columns", "values", "unit"),
     [

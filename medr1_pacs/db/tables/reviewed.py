@@ -112,6 +112,9 @@ class ReadingPerson(Base):
     """`Reader A`: as others know them."""
     unblinded_at: Mapped[datetime | None]
     """When somebody let them see the answers before the protocol was over: they read no more."""
+    upcoming_id: Mapped[int | None] = mapped_column(BigId)
+    """The planned read that followed in their order when they last opened one: its pictures may be
+    loaded ahead."""
 
 
 class ReadingCase(Recorded, Base):
@@ -121,11 +124,14 @@ class ReadingCase(Recorded, Base):
     __table_args__ = (
         UniqueConstraint("protocol_id", "number"),
         Index(None, "study_id", "question_id"),
+        Index(None, "case_key"),
     )
 
     protocol_id: Mapped[int] = mapped_column(ForeignKey("reading_protocol.id"))
     number: Mapped[int]
     """From 1, in the order of their studies; readers meet them in orders of their own."""
+    case_key: Mapped[str] = mapped_column(String(160))
+    """The same for the same case in another protocol: see `records.reviews.make_case_key`."""
     kind: Mapped[CaseKind]
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
     study_version_id: Mapped[int] = mapped_column(ForeignKey("study_version.id"))
@@ -140,6 +146,9 @@ class ReadingCase(Recorded, Base):
     truth: Mapped[str | None] = mapped_column(Text)
     """By the reference standard that counted when the protocol started."""
     truth_source: Mapped[TruthSource | None]
+    pictures: Mapped[list[Any] | None]
+    """What its readers page through, as `[[series id, [[instance id, frames], ...]], ...]` in the
+    order in which it is shown. None: of a release that did not freeze it."""
     withdrawn_at: Mapped[datetime | None]
 
 
@@ -168,12 +177,14 @@ class Assignment(Base):
     opened_at: Mapped[datetime | None]
     """When its reader first had it open."""
     phase_opened_at: Mapped[datetime | None]
-    active_ms: Mapped[int] = mapped_column(default=0)
+    active_ms: Mapped[int] = mapped_column(BigId, default=0)
     """Of the running phase: how long the reader was at it, by their browser."""
     draft: Mapped[dict[str, Any] | None]
     """What is filled in so far; it stays with its reader."""
     drafted_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
+    shown_reviews: Mapped[list[Any] | None]
+    """Of an adjudication: the reviews that it is about, fixed when it is opened."""
 
 
 class Review(Recorded, Base):
@@ -207,7 +218,8 @@ class Review(Recorded, Base):
     reasoning_error: Mapped[str | None] = mapped_column(String(16))
     comment: Mapped[str | None] = mapped_column(AnyText)
     place: Mapped[int]
-    active_ms: Mapped[int]
-    wall_ms: Mapped[int]
+    active_ms: Mapped[int] = mapped_column(BigId)
+    wall_ms: Mapped[int] = mapped_column(BigId)
+    """Somebody may come back to a case after months, which 32 bits do not hold."""
     opened_at: Mapped[datetime]
     locked_at: Mapped[datetime]

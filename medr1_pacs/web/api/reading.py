@@ -13,35 +13,33 @@ does not show.
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from medr1_pacs.db.protocols import find_part, get_protocol_id
-from medr1_pacs.errors import ProtocolNotFound
+from medr1_pacs.db.sessions import Database
+from medr1_pacs.errors import ProtocolNotFound, ReadNotOpen
 from medr1_pacs.questions.windows import PRESETS
 from medr1_pacs.records.review_words import (
     PHASES,
-    Phase,
     ReadKind,
-    ReasoningError,
-    ReviewFlag,
 )
 from medr1_pacs.records.reviews import (
     CaseSeries,
-    Judgement,
     LockedReview,
     ModelSide,
     OpenRead,
+    Reader,
     ReaderProgress,
 )
 from medr1_pacs.records.words import JsonObject
 from medr1_pacs.rendering import encode_frame
 from medr1_pacs.steps import reviewing, showing
-from medr1_pacs.steps.reviewing import OpenedCase, Reader
+from medr1_pacs.steps.reviewing import OpenedCase
+from medr1_pacs.web.api.filled import Amending, Draft, Locking, draft_to_json
 from medr1_pacs.web.dependencies import (
     ROW_ID_MAX,
     FrameDecoder,
@@ -58,66 +56,7 @@ from medr1_pacs.web.security.access import CaseReader, NotFound
 PREFIX = "/api/v1/projects/{project}/reading/{name}/{version}"
 router = APIRouter(prefix=PREFIX, tags=["reading"], include_in_schema=False)
 
-_DAY_MS = 86_400_000
-_DRAFT_MAX = 60_000
-"""Characters as JSON: two long texts, each letter escaped, and little more."""
 ReadId = Annotated[int, Path(ge=1, le=ROW_ID_MAX)]
-
-
-def _check_draft(draft: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(draft)) > _DRAFT_MAX:
-        raise ValueError(f"a draft has at most {_DRAFT_MAX:,} characters")
-    return draft
-
-
-class Draft(BaseModel):
-    """What a reader has filled in so far."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    draft: Annotated[dict[str, Any], AfterValidator(_check_draft)]
-    active_ms: Annotated[int, Field(ge=0, le=_DAY_MS)]
-
-
-class Filled(BaseModel):
-    """What a reader says of a case."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    phase: Phase
-    choice_text: Annotated[str, Field(max_length=1_000)] | None = None
-    cannot_assess: Annotated[str, Field(max_length=4_000)] | None = None
-    confidence: int | None = None
-    flags: list[ReviewFlag] = Field(default_factory=list)
-    reasoning_grade: int | None = None
-    reasoning_error: ReasoningError | None = None
-    comment: Annotated[str, Field(max_length=4_000)] | None = None
-
-    def judgement(self) -> Judgement:
-        """Return it as it is locked: without empty texts, each flag once."""
-        return Judgement(
-            choice_text=self.choice_text or None,
-            cannot_assess=_text(self.cannot_assess),
-            confidence=self.confidence,
-            flags=tuple(sorted(set(self.flags))),
-            reasoning_grade=self.reasoning_grade,
-            reasoning_error=self.reasoning_error,
-            comment=_text(self.comment),
-        )
-
-
-class Locking(Filled):
-    """What is locked of the running phase."""
-
-    active_ms: Annotated[int, Field(ge=0, le=_DAY_MS)]
-    goes_on: bool = False
-    """Open the next case at once, where nothing is left to be shown of this one."""
-
-
-class Amending(Filled):
-    """What takes the place of a locked answer."""
-
-    reason: Annotated[str, Field(max_length=4_000)]
 
 
 def _reader(
@@ -161,7 +100,6 @@ def open_next(
 def preview(
     reader: InProtocol,
     database: ResearchDatabase,
-    door: FrontDoor,
     project: str,
     name: ProtocolName,
     version: ProtocolVersion,
@@ -170,7 +108,7 @@ def preview(
 
     Nothing is claimed by that.
     """
-    found = reviewing.find_upcoming(database, reader, now=door.now())
+    found = reviewing.preview(database, reader)
     if found is None:
         return {"read": None, "series": []}
     read_id, series = found
@@ -186,13 +124,14 @@ def preview(
 def get_read(
     reader: InProtocol,
     database: ResearchDatabase,
+    door: FrontDoor,
     read_id: ReadId,
     project: str,
     name: ProtocolName,
     version: ProtocolVersion,
 ) -> JsonObject:
     """Return a case that is open, or was."""
-    opened = reviewing.open_read(database, reader, read_id)
+    opened = reviewing.open_read(database, reader, read_id, now=door.now())
     return {"case": case_to_json(opened, _base(project, name, version))}
 
 
@@ -201,8 +140,9 @@ def keep_draft(
     reader: InProtocol, database: ResearchDatabase, door: FrontDoor, read_id: ReadId, filled: Draft
 ) -> None:
     """Keep what is filled in so far, and the case for its reader."""
+    draft = filled.draft.model_dump(mode="json", exclude_unset=True)
     reviewing.keep_draft(
-        database, reader, read_id, filled.draft, active_ms=filled.active_ms, now=door.now()
+        database, reader, read_id, draft, active_ms=filled.active_ms, now=door.now()
     )
 
 
@@ -217,7 +157,11 @@ def lock(
     name: ProtocolName,
     version: ProtocolVersion,
 ) -> JsonObject:
-    """Lock the running phase; what that reveals is in the answer, or the case that is next."""
+    """Lock the running phase; what that reveals is in the answer, or the case that is next.
+
+    No case: it is closed by the lock, as somebody reads it by another protocol too.
+    """
+    now = door.now()
     is_over = reviewing.lock(
         database,
         reader,
@@ -225,17 +169,30 @@ def lock(
         filled.phase,
         filled.judgement(),
         active_ms=filled.active_ms,
-        now=door.now(),
+        now=now,
     )
-    opened = reviewing.open_read(database, reader, read_id)
+    opened = _find_read(database, reader, read_id, now)
     base = _base(project, name, version)
-    answer: JsonObject = {"case": case_to_json(opened, base), "is_over": is_over}
-    if filled.goes_on and opened.read.phase is None and opened.read.truth is None:
-        following, progress = reviewing.open_next(database, reader, now=door.now())
+    answer: JsonObject = {
+        "case": case_to_json(opened, base) if opened else None,
+        "is_over": is_over,
+    }
+    is_left = opened is None or (opened.read.phase is None and opened.read.truth is None)
+    if filled.goes_on and is_left:
+        following, progress = reviewing.open_next(database, reader, now=now)
         answer["next"] = case_to_json(following, base) if following else None
     else:
-        progress = reviewing.find_progress(database, reader, now=door.now())
+        progress = reviewing.find_progress(database, reader, now=now)
     return answer | {"progress": progress_to_json(progress)}
+
+
+def _find_read(
+    database: Database, reader: Reader, read_id: int, now: datetime
+) -> OpenedCase | None:
+    try:
+        return reviewing.open_read(database, reader, read_id, now=now)
+    except ReadNotOpen:
+        return None
 
 
 @router.post("/reads/{read_id}/amend")
@@ -259,7 +216,7 @@ def amend(
         reason=filled.reason,
         now=door.now(),
     )
-    opened = reviewing.open_read(database, reader, read_id)
+    opened = reviewing.open_read(database, reader, read_id, now=door.now())
     return {"case": case_to_json(opened, _base(project, name, version))}
 
 
@@ -285,11 +242,12 @@ def show_picture(
     reader: InProtocol,
     database: ResearchDatabase,
     pictures: Pictures,
+    door: FrontDoor,
     read_id: ReadId,
     place: Annotated[int, Path(ge=0, le=999)],
 ) -> Response:
     """Return a picture as the model saw it, where the phase shows the model's side."""
-    model = reviewing.open_read(database, reader, read_id).read.model
+    model = reviewing.open_read(database, reader, read_id, now=door.now()).read.model
     if model is None or place >= len(model.pictures):
         raise NotFound("no picture of the model is shown here")
     return picture_response(database, pictures, model.pictures[place].png_sha256)
@@ -313,7 +271,7 @@ def case_to_json(opened: OpenedCase, base: str) -> JsonObject:
         "question": {"id": read.question_id, "stem": read.stem, "options": read.options},
         "series": _series_to_json(series, url, read.model),
         "start": _start_to_json(series),
-        "draft": read.draft,
+        "draft": draft_to_json(read.draft),
         "active_ms": read.active_ms,
         "locked": [_locked_to_json(each) for each in read.locked],
         "model": _model_to_json(read, series, url),
@@ -404,7 +362,3 @@ def _feedback(read: OpenRead) -> JsonObject | None:
 
 def _base(project: str, name: str, version: int) -> str:
     return f"/api/v1/projects/{quote(project, safe='')}/reading/{name}/{version}"
-
-
-def _text(text: str | None) -> str | None:
-    return (text or "").strip() or None

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from medr1_pacs.db.protocols import list_protocols
+from medr1_pacs.db.reading_progress import list_protocols
 from medr1_pacs.records.review_words import ReasoningError, ReviewFlag
 from medr1_pacs.web.api.reading import PREFIX, InProtocol
 from medr1_pacs.web.dependencies import ProtocolName, ProtocolVersion, ResearchDatabase

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from medr1_pacs.reviews.changes import Change, ChangeCounts
 from medr1_pacs.reviews.curves import Curve, Point
 from medr1_pacs.reviews.figures import ALL_READERS, MODEL, Figure
+from medr1_pacs.statistics.accuracy import FEW_PATIENTS
 from medr1_pacs.web.pages.reading_figures import say_figure
 
 LEFT, AXIS, RIGHT = 210, 460, 290
 """Widths of labels, of 0 to 100 %, and of the figures beside it."""
-TOP, ROW, GAP, BOTTOM = 30, 24, 14, 46
+TOP, ROW, GAP, BOTTOM = 30, 24, 14, 62
 _TICKS = (0, 20, 40, 60, 80, 100)
 
 SQUARE, MARGIN, ROC_TOP = 260, 64, 40
@@ -38,6 +39,8 @@ class WhiskerMark:
     is_mean: bool
     figures: str
     title: str
+    is_of_few: bool
+    """Whether so few patients are behind it that it says little."""
     x: float | None
     x_low: float
     x_high: float
@@ -96,6 +99,7 @@ def _mark(y: float, kind: str, figure: Figure) -> WhiskerMark:
         is_mean=figure.who == ALL_READERS,
         figures=f"{say_figure(figure)}, n = {figure.n:,}",
         title=f"{figure.who}, {figure.condition or 'no reader'}: {figure.n:,} {figure.unit}",
+        is_of_few=figure.patients is not None and figure.patients < FEW_PATIENTS,
         x=_x(value) if figure.value is not None else None,
         x_low=_x(figure.low or 0.0) if has_interval else _x(value),
         x_high=_x(figure.high or 0.0) if has_interval else _x(value),

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from medr1_pacs.db.protocols import (
+from medr1_pacs.db.protocols import get_definition
+from medr1_pacs.db.reading_progress import (
     count_cases,
-    get_definition,
     get_listing,
     list_people_progress,
     list_protocols,
@@ -23,11 +23,12 @@ from medr1_pacs.db.protocols import (
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.errors import ProtocolRefused
 from medr1_pacs.records.review_words import CaseKind
-from medr1_pacs.records.reviews import ProtocolListing, ReaderProgress
+from medr1_pacs.records.reviews import ProtocolListing, Reader, ReaderProgress
 from medr1_pacs.records.words import Role
 from medr1_pacs.reviews.phases import is_over
+from medr1_pacs.reviews.protocol_rules import parse_protocol
 from medr1_pacs.reviews.protocol_text import write_protocol
-from medr1_pacs.reviews.protocols import parse_protocol
+from medr1_pacs.reviews.protocols import hash_definition
 from medr1_pacs.steps.reading_protocols import (
     CheckedProtocol,
     check_protocol,
@@ -36,7 +37,7 @@ from medr1_pacs.steps.reading_protocols import (
     start_checked_protocol,
     unblind_person,
 )
-from medr1_pacs.steps.reviewing import Reader, find_progress
+from medr1_pacs.steps.reviewing import find_progress
 from medr1_pacs.web.dependencies import (
     FrontDoor,
     ProtocolName,
@@ -114,7 +115,7 @@ def check_or_start(
     """Say what a protocol comes to, or start the one that was checked."""
     try:
         protocol = parse_protocol(definition)
-        if do == "start" and protocol.definition_sha256 == checked_sha256:
+        if do == "start" and protocol.checked_sha256 == checked_sha256:
             start_checked_protocol(database, access.project, protocol, actor=access.caller.account)
             return _back(access, protocol.name, protocol.version)
         checked = check_protocol(database, access.project, protocol)
@@ -151,6 +152,7 @@ def show(
         "shown": _shown(access, database, door, listing),
         "protocol": protocol,
         "definition": write_protocol(protocol),
+        "definition_sha256": hash_definition(listing.definition),
         "sees_all": _sees_all(access),
         "may_lead": _may_lead(access),
         "people": people,

@@ -15,9 +15,10 @@ from medr1_pacs.exports import imrmc
 from medr1_pacs.records.judged import JudgedProtocol
 from medr1_pacs.records.reading import How
 from medr1_pacs.records.words import Role
-from medr1_pacs.reviews.multi_reader import ALL_PHASES, build_imrmc_study
+from medr1_pacs.reviews.multi_reader import ALL_PHASES, build_imrmc_study, find_refusal
 from medr1_pacs.reviews.phases import is_over
 from medr1_pacs.reviews.results import QuestionResults
+from medr1_pacs.statistics.accuracy import FEW_PATIENTS
 from medr1_pacs.steps.reading_results import (
     TABLES,
     find_protocol,
@@ -42,7 +43,8 @@ from medr1_pacs.web.security.access import NotFound, ProjectAccess, ResultsReade
 router = APIRouter(prefix="/projects/{project}/reading/{name}/{version}")
 
 _IMRMC = re.compile(
-    rf"imrmc-(?P<question>[a-z][a-z0-9-]*)-(?P<phase>blind|assisted|{ALL_PHASES})\.imrmc"
+    r"imrmc-(?P<question>[a-z][a-z0-9-]*)-v(?P<version>[1-9][0-9]{0,8})"
+    rf"-(?P<phase>blind|assisted|{ALL_PHASES})\.imrmc"
 )
 
 
@@ -93,6 +95,8 @@ class ShownQuestion:
     controls: shown.ShownTable
     imrmc: list[str]
     """Phases that there is a file of."""
+    imrmc_refusals: list[tuple[str, str]]
+    """(phases without a file, why there is none)."""
 
 
 @router.get("/results", response_class=HTMLResponse)
@@ -104,9 +108,10 @@ def show_results(request: Request, results: Results, database: ResearchDatabase)
         "access": access,
         "protocol": protocol,
         "is_over": is_over(protocol.state),
-        "questions": [_question(each) for each in find_results(protocol).questions],
+        "questions": [_question(protocol, each) for each in find_results(protocol).questions],
         "files": list(TABLES),
         "say_figure": shown.say_figure,
+        "few_patients": FEW_PATIENTS,
     }
     return templates.TemplateResponse(request, "reading_results.html", context)
 
@@ -125,18 +130,18 @@ def download_results(
     match = _IMRMC.fullmatch(file)
     if match is None:
         raise NotFound(f"there is no file {file!r} of results")
-    study = build_imrmc_study(protocol, match["question"], match["phase"])
+    study = build_imrmc_study(protocol, match["question"], int(match["version"]), match["phase"])
     record_results(database, protocol.protocol_id, How.IMRMC, file=file, actor=actor)
     return download_lines(imrmc.imrmc_lines(study), imrmc.MEDIA_TYPE, f"{named}.imrmc")
 
 
-def _question(results: QuestionResults) -> ShownQuestion:
+def _question(protocol: JudgedProtocol, results: QuestionResults) -> ShownQuestion:
     comparisons = list(dict.fromkeys(each.condition for each in results.changes))
     drawn = [
         (name, plot_changes([each for each in results.changes if each.condition == name]))
         for name in comparisons
     ]
-    phases = [phase for phase in ("blind", "assisted") if _has_phase(results, phase)]
+    has_file, refusals = _offer_scores(protocol, results)
     return ShownQuestion(
         results=results,
         accuracy=plot_shares(shown.group_accuracies(results)),
@@ -148,8 +153,25 @@ def _question(results: QuestionResults) -> ShownQuestion:
         changed=shown.tabulate_changes(results),
         times=shown.tabulate_times(results),
         controls=shown.tabulate_controls(results),
-        imrmc=[*phases, *([ALL_PHASES] if len(phases) > 1 else [])] if results.positive else [],
+        imrmc=has_file,
+        imrmc_refusals=refusals,
     )
+
+
+def _offer_scores(
+    protocol: JudgedProtocol, results: QuestionResults
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the phases that there is a file of, and (other phases, why there is none)."""
+    phases = [phase for phase in ("blind", "assisted") if _has_phase(results, phase)]
+    has_file: list[str] = []
+    refused: dict[str, list[str]] = {}
+    for phase in [*phases, *([ALL_PHASES] if len(phases) > 1 else [])]:
+        why = find_refusal(protocol, results.question_id, results.question_version, phase)
+        if why is None:
+            has_file.append(phase)
+        else:
+            refused.setdefault(why, []).append(phase)
+    return has_file, [(", ".join(phases), why) for why, phases in refused.items()]
 
 
 def _has_phase(results: QuestionResults, phase: str) -> bool:

@@ -14,17 +14,17 @@ from sqlalchemy import select
 
 from medr1_pacs.asking import Questionnaire
 from medr1_pacs.checkpoints import CheckpointRegistry, ConfiguredCheckpoint
-from medr1_pacs.db.assignments import lock_review
+from medr1_pacs.db.locking import lock_review
 from medr1_pacs.db.sessions import Database
 from medr1_pacs.db.tables import Generation, Instance, Prompt, ReferenceImport, Study
 from medr1_pacs.demo.studies import make_study
 from medr1_pacs.processes import StopSignal
 from medr1_pacs.questions.bank import PACKAGED_BANK, load_bank
 from medr1_pacs.records.review_words import Phase
-from medr1_pacs.records.reviews import Judgement
+from medr1_pacs.records.reviews import Judgement, Reader
 from medr1_pacs.records.words import Modality, StudyState, TruthSource
 from medr1_pacs.routing.synonyms import load_synonyms
-from medr1_pacs.steps.reviewing import Reader, open_next
+from medr1_pacs.steps.reviewing import open_next
 from workers import sweep as sweep_module
 from workers.app import make_app
 from workers.bells import BellTower
@@ -180,19 +180,18 @@ def test_nothing_expires_soon_after_the_clock_jumped(make_sweep, monkeypatch):
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-def test_a_panel_says_what_is_true_although_its_last_lock_was_followed_by_a_crash(
+def test_a_panel_says_what_is_true_once_its_last_case_is_locked(
     make_sweep, answered, have_account, database, read
 ):
     answered(*make_chest(1), checkpoint="xray")
     anna = have_account("anna", {"default": ["reader"]})
     now = datetime.now(UTC)
-    opened, _ = open_next(
-        database, Reader(start(database, make_protocol(reference=True)), anna), now=now
-    )
+    reader = Reader(start(database, make_protocol(reference=True)), anna)
+    opened, _ = open_next(database, reader, now=now)
     said = Judgement(choice_text="Pneumothorax", confidence=90)
     with database.write() as session:
         lock_review(
-            session, opened.read.assignment_id, anna, Phase.BLIND, said, active_ms=0, now=now
+            session, reader, opened.read.assignment_id, Phase.BLIND, said, active_ms=0, now=now
         )
     assert read(select(ReferenceImport.source)) == []
 

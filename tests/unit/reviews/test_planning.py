@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,14 @@ ANSWER = StudyAnswerMade(
     parsed=1,
     score=None,
     side=ModelSide(
-        choice_text="Nodule", checkpoint="ct", checkpoint_revision="a", is_demo=False, pictures=()
+        choice_text="Nodule",
+        score=None,
+        answers=1,
+        parsed=1,
+        checkpoint="ct",
+        checkpoint_revision="a",
+        is_demo=False,
+        pictures=(),
     ),
 )
 THREE = ["anna", "ben", "cleo"]
@@ -33,10 +41,12 @@ def candidate(number, **fields) -> Candidate:
     values = {
         "study_id": number,
         "study_version_id": number,
+        "study_version": 1,
         "patient_id": number,
         "question_row": 1,
         "question_id": "q",
         "rendering_id": None,
+        "picture": None,
         "answer": ANSWER,
         "is_mixed": False,
         "truth": None,
@@ -136,15 +146,13 @@ def test_which_case_of_a_patient_is_taken_is_drawn():
 def test_two_questions_and_two_pictures_of_a_study_are_cases_of_their_own():
     found = [
         candidate(1, question_id="b"),
-        candidate(1, question_id="a", rendering_id=8),
-        candidate(1, question_id="a", rendering_id=7),
+        candidate(1, question_id="a", rendering_id=8, picture=(4, 2)),
+        candidate(1, question_id="a", rendering_id=7, picture=(4, 1)),
     ]
 
     made = plan(found)
 
-    assert [each.candidate.key for each in made.cases] == [
-        (1, "a", 7), (1, "a", 8), (1, "b", None),
-    ]  # fmt: skip
+    assert [each.candidate.key for each in made.cases] == ["1 a 4 1", "1 a 4 2", "1 b"]
 
 
 @pytest.mark.parametrize("found", [[], [candidate(1, is_mixed=True)]], ids=["none", "mixed"])
@@ -198,6 +206,105 @@ def test_a_number_tells_nothing_of_why_a_case_is_read():
     assert studies(made) == sorted(studies(made))
     kinds = [each.kind for each in made.cases]
     assert kinds not in (sorted(kinds), sorted(kinds, reverse=True))
+
+
+def test_who_is_in_a_practice_case_is_in_no_other():
+    found = [candidate(n, patient_id=n // 2, truth="Nodule") for n in range(2, 12)]
+
+    made = plan(found, practice=2, controls=1)
+
+    patients = {kind: {each.candidate.patient_id for each in made.cases if each.kind is kind}
+                for kind in CaseKind}  # fmt: skip
+    assert not patients[CaseKind.PRACTICE] & (patients[CaseKind.CASE] | patients[CaseKind.CONTROL])
+    assert made.left_out == {planning.PRACTISED: 10 - len(made.cases)}
+    assert len(made.cases) < 10
+
+
+def test_a_patient_may_be_in_two_practice_cases():
+    found = [candidate(n, patient_id=7, truth="Nodule") for n in (1, 2)]
+
+    made = plan([*found, candidate(3)], practice=2)
+
+    assert (made.count(CaseKind.PRACTICE), made.left_out) == (2, {})
+
+
+@pytest.mark.parametrize("field", ["controls", "practice"])
+def test_one_case_of_a_patient_is_one_with_a_truth_where_that_is_needed(field):
+    found = [
+        candidate(n, question_id=question, truth=truth)
+        for n in range(1, 11)
+        for question, truth in (("q1", None), ("q2", "Nodule"))
+    ]
+
+    made = plan(found, one_a_patient=True, **{field: 9})
+
+    kind = CaseKind(field.removesuffix("s"))
+    assert made.count(kind) == 9
+    assert {each.candidate.question_id for each in made.cases if each.kind is kind} == {"q2"}
+    assert sorted(each.candidate.patient_id for each in made.cases) == list(range(1, 11))
+    assert sum(made.left_out.values()) == 10
+
+
+@pytest.mark.parametrize("field", ["controls", "practice"])
+def test_too_few_patients_with_a_truth_are_told(field):
+    found = [candidate(n, patient_id=n // 2, truth="Nodule") for n in range(4)]
+
+    with pytest.raises(ProtocolRefused, match=f"{field}: 3 .* and there are 2"):
+        plan([*found, candidate(9)], one_a_patient=True, **{field: 3})
+
+
+# -- several models ----------------------------------------------------------------------------
+
+
+def by(checkpoint, revision="a" * 40) -> StudyAnswerMade:
+    side = replace(ANSWER.side, checkpoint=checkpoint, checkpoint_revision=revision)
+    return replace(ANSWER, side=side)
+
+
+def model_warnings(found, **fields) -> list[str]:
+    """Return what is warned of; the row of a question is its version."""
+    return list(planning.warn_of_models(plan(found, **fields), {n: n for n in range(9)}))
+
+
+def test_cases_of_several_checkpoints_are_warned_of():
+    answers = [by("xray"), by("demo", "b"), by("xray"), None]
+    found = [candidate(n, answer=answer) for n, answer in enumerate(answers)]
+
+    assert model_warnings(found) == [
+        "1 case of q is answered by demo at b, 2 answered by xray at aaaaaaaaaaaa: the model's "
+        "figures are over all of them; filter by `checkpoint`"
+    ]
+
+
+def test_no_filter_tells_revisions_of_a_checkpoint_apart():
+    [warning] = model_warnings(
+        [candidate(n, answer=by("ct", revision)) for n, revision in enumerate("aab")]
+    )
+
+    assert warning.startswith("2 cases of q are answered by ct at a, 1 answered by ct at b:")
+    assert warning.endswith("; no filter tells revisions apart")
+
+
+def test_cases_of_several_versions_of_a_question_are_warned_of():
+    assert model_warnings([candidate(n, question_row=1 + n // 3) for n in range(5)]) == [
+        "3 cases of q are of its version 1, 2 of its version 2: the figures are over all of them; "
+        "no filter tells versions apart"
+    ]
+
+
+def test_each_question_has_a_checkpoint_of_its_own():
+    found = [
+        candidate(1, answer=by("ct")),
+        candidate(2, question_id="r", question_row=2, answer=by("mri")),
+    ]
+
+    assert model_warnings(found) == []
+
+
+def test_practice_has_no_part_in_the_figures_of_a_model():
+    found = [candidate(1, truth="Nodule", answer=by("demo")), candidate(2, answer=by("ct"))]
+
+    assert model_warnings(found, practice=1) == []
 
 
 # -- pools and overlap -------------------------------------------------------------------------

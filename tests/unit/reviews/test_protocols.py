@@ -1,5 +1,6 @@
 """A file becomes a protocol, or everything that is wrong with it is said."""
 
+import hashlib
 import json
 
 import pytest
@@ -9,8 +10,9 @@ from readers import make_protocol
 
 from medr1_pacs.errors import ProtocolRefused
 from medr1_pacs.records.review_words import Arm
+from medr1_pacs.reviews.protocol_rules import author_protocol, parse_protocol
 from medr1_pacs.reviews.protocol_text import write_protocol, write_template
-from medr1_pacs.reviews.protocols import parse_protocol, restore_protocol
+from medr1_pacs.reviews.protocols import ReadingProtocol, hash_definition, restore_protocol
 
 FILE = """
 name = "chest-nodules"
@@ -153,15 +155,201 @@ def test_nobody_needs_the_model_of_a_blind_reading():
     assert make_protocol(**CROSSOVER).arms == (Arm.BLIND, Arm.ASSISTED)
 
 
-def test_a_definition_leaves_defaults_out_and_its_hash_does_not_depend_on_the_order():
-    protocol = make_protocol(overlap=0.0, seed=0)
+def test_a_definition_has_every_field_and_its_hash_does_not_depend_on_the_order():
+    protocol = make_protocol()
 
     assert protocol.definition() == {
-        "name": "chest", "questions": ["xr-chest-finding"], "readers": ["anna"], "arm": "blind",
+        "name": "chest", "version": 1, "title": "", "questions": ["xr-chest-finding"],
+        "filters": {}, "cases": None, "one_a_patient": False, "controls": 0, "practice": 0,
+        "readers": ["anna"], "adjudicators": [], "arm": "blind", "crossover": None, "reads": None,
+        "overlap": 0.0, "repeats": 0, "washout_days": 0.0, "claim_minutes": 60.0,
+        "minutes_a_read": 2.0, "reference": False, "seed": 0,
     }  # fmt: skip
     backwards = restore_protocol(dict(reversed(protocol.definition().items())))
     assert backwards.definition_sha256 == protocol.definition_sha256
     assert make_protocol(seed=1).definition_sha256 != protocol.definition_sha256
+
+
+def test_what_was_checked_is_told_by_its_people_too():
+    one, other = (make_protocol(readers=[name]) for name in ("anna", "ben"))
+
+    assert one.definition_sha256 == other.definition_sha256
+    assert one.checked_sha256 != other.checked_sha256
+    assert one.checked_sha256 == make_protocol().checked_sha256
+
+
+# -- as it was stored --------------------------------------------------------------------------
+
+STORED = {
+    "name": "chest", "questions": ["q"], "readers": ["anna", "ben"], "arm": "sequential",
+    "washout_days": 7.0,
+}  # fmt: skip
+
+
+def test_a_definition_that_was_stored_without_defaults_is_read_with_them():
+    protocol = restore_protocol(STORED)
+
+    assert (protocol.readers, protocol.arms) == (("anna", "ben"), (Arm.SEQUENTIAL,))
+    assert (protocol.version, protocol.claim_minutes, protocol.adjudicators) == (1, 60.0, ())
+
+
+def test_the_hash_of_what_was_stored_is_of_that_alone():
+    text = '{"arm":"sequential","name":"chest","questions":["q"],"readers":2,"washout_days":7.0}'
+
+    assert hash_definition(STORED) == hashlib.sha256(text.encode()).hexdigest()
+    stored = make_protocol().definition()
+    assert hash_definition(stored) == make_protocol().definition_sha256
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "Chest: the old one"},
+        {"cases": 100_000},
+        {"arm": "adjudication"},
+        {"repeats": 5, "washout_days": 0},
+        {"adjudicators": ["anna"]},
+        {"filters": {"colour": ["red"]}},
+        {"colour": "red"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_runs_is_not_held_against_the_rules_of_today(fields):
+    definition = make_protocol().definition() | fields
+
+    restored = restore_protocol(definition)
+
+    kept = {name: value for name, value in fields.items() if name != "colour"}
+    assert restored.definition() == make_protocol().definition() | kept
+    with pytest.raises(ProtocolRefused):
+        author_protocol(definition)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"readers": 2}, "readers"), ({"arm": "loud", "cases": "many"}, "arm, cases")],
+)
+def test_what_is_stored_and_no_protocol_is_refused(fields, named):
+    with pytest.raises(ProtocolRefused, match=f"no stored reading protocol: look at {named}$"):
+        restore_protocol(STORED | fields)
+
+
+# -- what no file should be --------------------------------------------------------------------
+
+BEGUN = 'name = "chest"\nquestions = ["q"]\nreaders = ["anna"]\narm = "blind"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("title = " + "[" * 5_000, "this is no protocol: its lists or tables are too deep"),
+        ("title = " + "{a=" * 5_000, "this is no protocol: its lists or tables are too deep"),
+        (
+            "a" + ".a" * 40_000 + " = 1",
+            "this is no protocol: the name of a field has too many dots",
+        ),
+        (
+            'title = ["""\n""", {a' + ".a" * 40_000 + ' = "1"}]',
+            "this is no protocol: the name of a field has too many dots",
+        ),
+        ("seed = " + "9" * 5_000, "this is no protocol: a number in it has too many digits"),
+        ("washout_days = 0x" + "f" * 400, "washout_days: input should be a valid number"),
+        ("washout_days = 1e999", "washout_days: input should be less than or equal to 3650"),
+        ("overlap = nan", "overlap: input should be less than or equal to 1"),
+        ("claim_minutes = inf", "claim_minutes: input should be less than or equal to 1440"),
+        ("cases = inf", "cases: input should be a finite number"),
+        ('cases = "5"', "cases: write a number, without quotes"),
+        ("version = true", "version: write a number, without quotes"),
+        ("version = 1979-05-27", "version: input should be a valid integer"),
+        ("title = 1979-05-27", "title: input should be a valid string"),
+        (
+            r'title = "a\u0000b"',
+            "title: a NUL character, or half of a character, stands there; leave it out",
+        ),
+        ("filters = 5", "filters: write a table, as in [filters]"),
+        ('filters.modality = "CT"', 'filters.modality: write a list, as in ["one", "another"]'),
+        ("filters.modality = [1]", "filters.modality.0: input should be a valid string"),
+        (
+            r'filters.modality = ["\u0000"]',
+            "filters: the filter 'modality' takes no NUL character",
+        ),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_what_no_file_should_hold_is_refused_in_a_line(line, complaint):
+    with pytest.raises(ProtocolRefused) as caught:
+        parse_protocol(f"{BEGUN}{line}\n")
+
+    assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize("dotted", ['"""\n{}"""""', "'''{}'''", '"\\"{}"', "'{}'", "1 # {}"])
+def test_dots_of_texts_and_comments_are_no_deep_name(dotted):
+    line = f"filters = {dotted.format('.' * 101)}"
+
+    with pytest.raises(ProtocolRefused, match=r"^filters: write a table"):
+        parse_protocol(f"{BEGUN}{line}\n")
+
+
+@pytest.mark.parametrize("begun", ['"', "'", '"""', "'''"])
+@pytest.mark.parametrize("end", ["", "\\"])
+def test_a_text_that_never_ends_is_taken_to_the_end_of_the_file(begun, end):
+    # To look for its end from each of its quotes anew would take the square of them.
+    with pytest.raises(ProtocolRefused, match=r"^this is no TOML"):
+        parse_protocol(f"title = {begun}" + r"\"." * 101 + end)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from(sorted(ReadingProtocol.model_fields)), ANYTHING),
+    extra=st.dictionaries(st.text(), ANYTHING, max_size=2),
+)
+def test_whatever_a_file_holds_is_a_protocol_or_refused(fields, extra):
+    values = make_protocol().model_dump() | fields | extra
+    try:
+        protocol = author_protocol(values)
+    except ProtocolRefused:
+        return
+    assert restore_protocol(json.loads(json.dumps(protocol.definition()))) == protocol
+
+
+def test_dots_within_texts_and_comments_are_no_names():
+    dots = "." * 150
+
+    assert parse_protocol(f'{BEGUN}title = "{dots}" # {dots}').title == dots
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ProtocolRefused, match="readers"):
+        author_protocol(make_protocol().definition() | {"readers": ["anna\udc80"]})
+
+
+def test_a_name_that_holds_a_nul_is_refused():
+    assert complaints(readers=["an\x00na"]) == [
+        "readers: a NUL character, or half of a character, stands there; leave it out"
+    ]
+
+
+def test_of_very_many_complaints_the_first_are_told():
+    fields = {f"field{number}": 1 for number in range(5_000)}
+
+    assert len(complaints(**fields)) == 100
+
+
+def test_the_name_of_an_unknown_field_is_a_line():
+    [complaint] = complaints(**{"a\n\n" + "b" * 9_000: 1})
+
+    assert complaint.startswith("a " + "b" * 61 + ": unknown field; ")
+
+
+def test_minus_zero_is_zero():
+    assert make_protocol(overlap=-0.0).checked_sha256 == make_protocol().checked_sha256
 
 
 def test_the_seed_of_orders_names_protocol_and_version():
@@ -170,7 +358,7 @@ def test_the_seed_of_orders_names_protocol_and_version():
 
 # -- as text -----------------------------------------------------------------------------------
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=40)
 names = st.lists(texts.filter(bool), min_size=1, max_size=4, unique=True)
 
 
@@ -188,7 +376,7 @@ def test_a_protocol_that_is_written_is_read_as_the_same(title, readers, washout)
 
 
 def test_what_json_lets_stand_and_toml_does_not_is_escaped():
-    protocol = make_protocol(title='\x7f \x00 "quoted" \\ \n é')
+    protocol = make_protocol(title='\x7f \x01 "quoted" \\ \n é')
 
     assert parse_protocol(write_protocol(protocol)) == protocol
 

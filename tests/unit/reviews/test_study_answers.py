@@ -2,8 +2,16 @@
 
 import pytest
 
+from medr1_pacs.audit.canonical import canonical_json
 from medr1_pacs.questions.schema import Aggregate
-from medr1_pacs.reviews.study_answers import put_together, put_truths_together, score_positive
+from medr1_pacs.records.reviews import ModelPicture, ModelSide
+from medr1_pacs.records.words import Certainty, TruthSource
+from medr1_pacs.reviews.study_answers import (
+    least_certain_source,
+    put_together,
+    put_truths_together,
+    score_positive,
+)
 
 OPTIONS = ("Nodule", "Effusion", "Nothing")
 POSITIVE = ("Nodule", "Effusion")
@@ -107,3 +115,53 @@ def test_the_score_is_of_the_most_suspicious_picture():
 )
 def test_without_a_positive_option_or_with_a_picture_unscored_there_is_no_score(positive, scores):
     assert score_positive(OPTIONS, positive, scores) is None
+
+
+def make_side(*choices, score="0.25"):
+    pictures = tuple(
+        ModelPicture(
+            answer_id=n, instance_id=n, frame_number=1, png_sha256="a" * 64, choice_text=choice,
+            reasoning=None,
+        )
+        for n, choice in enumerate(choices)
+    )  # fmt: skip
+    return ModelSide(
+        choice_text="Nodule", score=score, answers=len(choices),
+        parsed=sum(choice is not None for choice in choices), checkpoint="ct",
+        checkpoint_revision="a", is_demo=False, pictures=pictures,
+    )  # fmt: skip
+
+
+def test_a_frozen_side_has_a_canonical_form_and_comes_back():
+    side = make_side("Nodule", None)
+
+    canonical_json(side.to_json())
+    assert ModelSide.from_json(side.to_json()) == side
+
+
+def test_a_side_that_was_frozen_without_score_and_counts_can_still_be_read():
+    side = make_side("Nodule", None, score=None)
+    earlier = side.to_json()
+    for name in ("score", "answers", "parsed"):
+        del earlier[name]
+
+    assert ModelSide.from_json(earlier) == side
+
+
+HEADER, PANEL, IMPORT = TruthSource.HEADER, TruthSource.READER_PANEL, TruthSource.IMPORT
+
+
+@pytest.mark.parametrize(
+    ("stated", "source"),
+    [
+        ([(IMPORT, Certainty.PROVEN), (PANEL, Certainty.SINGLE)], PANEL),
+        ([(PANEL, Certainty.CONSENSUS), (IMPORT, None)], IMPORT),  # not said is the least
+        ([(PANEL, Certainty.CONSENSUS), (IMPORT, Certainty.ADJUDICATED)], IMPORT),
+        ([(HEADER, Certainty.PROVEN), (IMPORT, Certainty.PROVEN)], IMPORT),
+        ([(IMPORT, Certainty.PROVEN)], IMPORT),
+        ([], None),
+    ],
+)
+def test_a_truth_of_several_sources_is_that_of_the_least_certain_one(stated, source):
+    assert least_certain_source(stated) is source
+    assert least_certain_source(stated[::-1]) is source

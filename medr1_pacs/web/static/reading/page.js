@@ -91,11 +91,11 @@ class ReadingPage {
   /** Show what a lock led to: the model's side, what is true, or the next case. */
   _follow({ case: read, next, progress }) {
     this._writeProgress(progress);
-    if (read.phase !== null) {
+    if (read && read.phase !== null) {
       this._reveal(read);
       return;
     }
-    this.history.push(read.read);
+    if (read) this.history.push(read.read); // else it is closed at once
     this.clock.stop();
     if (next === undefined) this._showFeedback(read);
     else this._arrive(next, progress);
@@ -124,15 +124,17 @@ class ReadingPage {
       this.panel.say("Nothing earlier was locked since this page was opened.");
       return;
     }
-    if (this.state === "reading") {
-      this.open.draft = this.panel.values();
-      this.open.left = { series: this.seriesList.at, frame: this.viewer.number };
-      await this.drafts.flush();
-      this.open.active_ms = this.clock.read();
-      await this.drafts.end();
-      this.clock.stop();
-    }
     await this._showEarlier(at);
+  }
+
+  /** Leave the open case as it stands, to come back to it. */
+  async _leaveOpen() {
+    this.open.draft = this.panel.values();
+    this.open.left = { series: this.seriesList.at, frame: this.viewer.number };
+    await this.drafts.flush();
+    this.open.active_ms = this.clock.read();
+    await this.drafts.end();
+    this.clock.stop();
   }
 
   async showNext() {
@@ -154,6 +156,7 @@ class ReadingPage {
     await this._alone(async () => {
       try {
         const { case: read } = await this.api.getRead(this.history[at]);
+        if (this.state === "reading") await this._leaveOpen();
         this.at = at;
         this._look(read);
       } catch (refused) {

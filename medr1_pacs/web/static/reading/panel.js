@@ -68,9 +68,11 @@ export class Panel {
     this._write();
   }
 
-  /** What is filled in, for a draft. */
+  /** What is filled in, for a draft or a lock. */
   values() {
-    return { phase: this._phase, ...this._values };
+    const { cannot_assess, comment } = this._values;
+    const texts = { cannot_assess: wellFormed(cannot_assess), comment: wellFormed(comment) };
+    return { phase: this._phase, ...this._values, ...texts };
   }
 
   /** Nothing can be filled in. */
@@ -146,7 +148,7 @@ export class Panel {
   }
 
   get reason() {
-    return find("reason").value;
+    return wellFormed(find("reason").value);
   }
 
   /** Say something at the button; with a link where there is one. */
@@ -277,6 +279,11 @@ export class Panel {
     range.setAttribute("aria-valuetext", confidence === null ? "not given" : String(confidence));
     find("confidence-said").textContent = confidence === null ? "–" : String(confidence);
   }
+}
+
+/** A text without half a letter, as a cut at the longest length may leave it: it is not taken. */
+function wellFormed(text) {
+  return text?.toWellFormed ? text.toWellFormed() : text;
 }
 
 function make(name, className = "", text = "") {
