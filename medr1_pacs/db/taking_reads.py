@@ -12,11 +12,10 @@ from sqlalchemy.orm import Session
 
 from medr1_pacs.db.audit import add_event
 from medr1_pacs.db.protocols import finish_if_done, lock_protocol
+from medr1_pacs.db.reads import UNFINISHED
 from medr1_pacs.db.recording import keep_commitments
 from medr1_pacs.db.tables import Assignment, ReadingCase, ReadingProtocol, Review, StudyAnswer
 from medr1_pacs.records.review_words import AssignmentState
-
-_UNFINISHED = (AssignmentState.PLANNED, AssignmentState.OPEN)
 
 
 def take_reads(session: Session, study_id: int, project_id: int, now: datetime) -> None:
@@ -59,7 +58,7 @@ def _take_cases(session: Session, case_ids: set[int], now: datetime) -> None:
     )
     session.execute(
         update(Assignment)
-        .where(Assignment.case_id.in_(case_ids), Assignment.state.in_(_UNFINISHED))
+        .where(Assignment.case_id.in_(case_ids), Assignment.state.in_(UNFINISHED))
         .values(state=AssignmentState.DROPPED, claimed_until=None)
     )
     session.execute(update(Assignment).where(Assignment.case_id.in_(case_ids)).values(draft=None))
